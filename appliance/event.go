@@ -1,0 +1,94 @@
+package appliance
+
+import (
+	"net/netip"
+	"time"
+)
+
+// EventKind sorts events for the journal.
+type EventKind string
+
+const (
+	// EventCall reports a call record that is new or has changed; Event.Call is set.
+	EventCall EventKind = "call"
+	// EventRefusal reports a SIP message refused for what it is, outside any call record.
+	EventRefusal EventKind = "refusal"
+	// EventChange reports a document (policy or settings) applied or turned down.
+	EventChange EventKind = "change"
+	// EventGate reports the gate's life cycle: loaded, adopted, swapped, lost.
+	EventGate EventKind = "gate"
+	// EventRegistration reports a REGISTER accepted by the far end.
+	EventRegistration EventKind = "registration"
+	// EventDaemon reports the daemon's own life cycle.
+	EventDaemon EventKind = "daemon"
+)
+
+// Event is one thing that happened, handed up by a hand through a
+// func(Event) given at construction. The receiver must not block: the sender
+// may hold a packet in its hand.
+type Event struct {
+	Time    time.Time      `json:"time"`
+	Kind    EventKind      `json:"kind"`
+	Verdict Verdict        `json:"verdict"`
+	Reason  Reason         `json:"reason"`
+	Source  netip.AddrPort `json:"source,omitzero"`
+	Subject string         `json:"subject,omitempty"` // account, interface or document
+	Message string         `json:"message"`           // one sentence, no secrets
+	Call    *Call          `json:"call,omitempty"`
+}
+
+// Direction says which way a call crosses the box.
+type Direction string
+
+const (
+	// Outbound is from the LAN towards a trunk.
+	Outbound Direction = "outbound"
+	// Inbound is from a trunk towards the LAN.
+	Inbound Direction = "inbound"
+)
+
+// Call is the record of one call attempt. It is reported (as a whole, by ID)
+// when it is decided, when it is answered and when it ends. A refused call is
+// reported once, with End set.
+type Call struct {
+	ID        string    `json:"id"`      // eight lower-case base32 characters, unique on this box
+	CallID    string    `json:"call_id"` // the SIP Call-ID
+	Direction Direction `json:"direction"`
+	Use       string    `json:"use"` // call, transfer, redirect or message
+	Start     time.Time `json:"start"`
+	Answer    time.Time `json:"answer,omitzero"`
+	End       time.Time `json:"end,omitzero"`
+	From      string    `json:"from"`    // the user part of From: a label, never proof
+	Source    string    `json:"source"`  // address and port that sent the request
+	Dialled   string    `json:"dialled"` // what was dialled, as read
+	Number    string    `json:"number"`  // the E.164 number that decided, with +, or empty
+	Label     string    `json:"label"`   // country or service, for display
+	Trunk     string    `json:"trunk"`
+	Verdict   Verdict   `json:"verdict"`
+	Reason    Reason    `json:"reason"`
+	Rule      string    `json:"rule"` // the prefix that decided, such as +252
+	List      string    `json:"list"` // the list that holds the rule
+	Why       string    `json:"why"`  // the rule's reason, for a person
+	Status    int       `json:"status"`
+}
+
+// Drop is one sampled packet that the gate dropped.
+type Drop struct {
+	Time        time.Time      `json:"time"`
+	Interface   string         `json:"interface"`
+	Source      netip.AddrPort `json:"source"`
+	Destination netip.AddrPort `json:"destination"`
+	Protocol    string         `json:"protocol"` // udp, tcp or the IP protocol number
+	VLAN        uint16         `json:"vlan,omitempty"`
+	Length      uint16         `json:"length"` // bytes of the frame
+	Reason      Reason         `json:"reason"`
+}
+
+// Tally is an exact count of packets and their frame bytes.
+type Tally struct {
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
+// Tallies counts by reason.
+type Tallies map[Reason]Tally

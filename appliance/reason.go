@@ -1,0 +1,169 @@
+package appliance
+
+import "fmt"
+
+// Reason names why a packet or a call met its verdict. There is one list. The
+// values below 64 are shared with the XDP program (enum reason in
+// bpf/gate.bpf.c, generated into package bpf); a test in package gate checks
+// that both ends agree. Values are stable: they are counted, stored and sent.
+type Reason uint8
+
+// Packets that the gate drops.
+const (
+	// ReasonNoRules is the zero Reason: nothing has been compiled yet, or the
+	// generation is empty, so everything guarded is refused.
+	ReasonNoRules Reason = iota
+	ReasonSIPSource
+	ReasonHTTPSource
+	ReasonMalformed
+	ReasonFragmentTiny
+	ReasonHeaderChain
+	ReasonVLANDepth
+)
+
+// Packets that the gate passes.
+const (
+	ReasonNotIP Reason = 32 + iota
+	ReasonOtherProtocol
+	ReasonNotGuarded
+	ReasonSIPAllowed
+	ReasonHTTPAllowed
+	ReasonFragmentLater
+)
+
+// FirstCallReason is the lowest value that the kernel never uses.
+const FirstCallReason Reason = 64
+
+// Calls that are allowed.
+const (
+	ReasonEmergency Reason = FirstCallReason + iota
+	ReasonInternal
+	ReasonDestinationAllowed
+	ReasonException
+	ReasonInbound
+	ReasonSalvaged
+)
+
+// Calls that are refused for where they would go.
+const (
+	ReasonHighRisk Reason = 80 + iota
+	ReasonPremium
+	ReasonPolicyBlock
+	ReasonSettingsBlock
+	ReasonUnknownNumber
+	ReasonUnreadableNumber
+	ReasonForeignHost
+)
+
+// Messages that are refused for what they are.
+const (
+	ReasonMalformedMessage Reason = 112 + iota
+	ReasonUnknownDialog
+	ReasonUnknownSource
+	ReasonUnknownMethod
+	ReasonUnknownUser
+	ReasonExtension
+	ReasonHops
+	ReasonLoop
+	ReasonOverload
+	ReasonNoTrunk
+	ReasonBody
+	ReasonShutdown
+)
+
+type reasonText struct {
+	name     string
+	sentence string
+	verdict  Verdict
+}
+
+var reasons = map[Reason]reasonText{
+	ReasonNoRules:      {"no_rules", "no rules are loaded", Block},
+	ReasonSIPSource:    {"sip_source", "the source is not an allowed SIP provider", Block},
+	ReasonHTTPSource:   {"http_source", "the source is not an allowed administrator", Block},
+	ReasonMalformed:    {"malformed", "a header is cut short or contradicts itself", Block},
+	ReasonFragmentTiny: {"fragment_tiny", "the first fragment is too short to hold its ports", Block},
+	ReasonHeaderChain:  {"header_chain", "the IPv6 header chain is longer than the bound", Block},
+	ReasonVLANDepth:    {"vlan_depth", "the frame carries more than two VLAN tags", Block},
+
+	ReasonNotIP:         {"not_ip", "not an IP packet", Allow},
+	ReasonOtherProtocol: {"other_protocol", "neither TCP nor UDP", Allow},
+	ReasonNotGuarded:    {"not_guarded", "the port is not guarded", Allow},
+	ReasonSIPAllowed:    {"sip_allowed", "the source may speak SIP", Allow},
+	ReasonHTTPAllowed:   {"http_allowed", "the source may administer", Allow},
+	ReasonFragmentLater: {"fragment_later", "a later fragment, harmless without its first", Allow},
+
+	ReasonEmergency:          {"emergency", "an emergency number", Allow},
+	ReasonInternal:           {"internal", "an internal call", Allow},
+	ReasonDestinationAllowed: {"destination_allowed", "no list blocks the destination", Allow},
+	ReasonException:          {"exception", "an exception allows the destination", Allow},
+	ReasonInbound:            {"inbound", "a call from the provider", Allow},
+	ReasonSalvaged:           {"salvaged", "a call from before a restart is ended", Allow},
+
+	ReasonHighRisk:         {"high_risk", "a high-risk destination", Block},
+	ReasonPremium:          {"premium", "a premium-rate number", Block},
+	ReasonPolicyBlock:      {"policy_block", "the provider's policy blocks the destination", Block},
+	ReasonSettingsBlock:    {"settings_block", "the local settings block the destination", Block},
+	ReasonUnknownNumber:    {"unknown_number", "the number has no meaning in the dial plan", Block},
+	ReasonUnreadableNumber: {"unreadable_number", "the number can't be read safely", Block},
+	ReasonForeignHost:      {"foreign_host", "the host is neither a trunk nor the PBX", Block},
+
+	ReasonMalformedMessage: {"malformed_message", "the SIP message breaks the grammar", Block},
+	ReasonUnknownDialog:    {"unknown_dialog", "no such dialog", Block},
+	ReasonUnknownSource:    {"unknown_source", "the sender is neither on the LAN nor a trunk", Block},
+	ReasonUnknownMethod:    {"unknown_method", "the method is not understood", Block},
+	ReasonUnknownUser:      {"unknown_user", "nobody is known by that name", Block},
+	ReasonExtension:        {"extension", "a required SIP extension is not understood", Block},
+	ReasonHops:             {"hops", "Max-Forwards is used up", Block},
+	ReasonLoop:             {"loop", "the request came round again", Block},
+	ReasonOverload:         {"overload", "a bounded table is full", Block},
+	ReasonNoTrunk:          {"no_trunk", "no trunk can carry the call", Block},
+	ReasonBody:             {"body", "the message body is not understood", Block},
+	ReasonShutdown:         {"shutdown", "the box is being restarted", Block},
+}
+
+// Reasons returns every named reason, in ascending order.
+func Reasons() []Reason {
+	var all []Reason
+	for i := range 256 {
+		if _, ok := reasons[Reason(i)]; ok {
+			all = append(all, Reason(i))
+		}
+	}
+	return all
+}
+
+// String returns the name that is counted and stored, such as "sip_source".
+func (r Reason) String() string {
+	if text, ok := reasons[r]; ok {
+		return text.name
+	}
+	return fmt.Sprintf("reason_%d", uint8(r))
+}
+
+// Sentence says the reason to a person, lower case and without a full stop.
+func (r Reason) Sentence() string {
+	if text, ok := reasons[r]; ok {
+		return text.sentence
+	}
+	return r.String()
+}
+
+// Verdict returns the only verdict that the reason can stand beside. An
+// unnamed reason blocks.
+func (r Reason) Verdict() Verdict { return reasons[r].verdict }
+
+// MarshalText implements encoding.TextMarshaler with the name.
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler. It accepts only the names
+// of Reasons.
+func (r *Reason) UnmarshalText(text []byte) error {
+	for value, entry := range reasons {
+		if entry.name == string(text) {
+			*r = value
+			return nil
+		}
+	}
+	return fmt.Errorf("read reason %q: no such reason", text)
+}
