@@ -1,0 +1,160 @@
+package policy
+
+import (
+	"fmt"
+
+	"github.com/ringfence/ringfence/appliance/document"
+)
+
+// The raw structs are the document as it stands on disk and on the wire. Only
+// refine turns one into a Policy.
+type rawPolicy struct {
+	Schema       int              `json:"schema"`
+	Serial       uint64           `json:"serial"`
+	Issuer       string           `json:"issuer"`
+	Issued       string           `json:"issued,omitempty"`
+	Ports        rawPorts         `json:"ports"`
+	Providers    []rawProvider    `json:"providers"`
+	Admins       []rawAdmin       `json:"admins"`
+	Destinations *rawDestinations `json:"destinations"`
+	Grants       rawGrants        `json:"grants"`
+}
+
+type rawPorts struct {
+	SIP  []int `json:"sip"`
+	HTTP []int `json:"http"`
+}
+
+type rawProvider struct {
+	Name     string   `json:"name"`
+	Networks []string `json:"networks"`
+}
+
+type rawAdmin struct {
+	Name    string `json:"name"`
+	Network string `json:"network"`
+	SIP     bool   `json:"sip"`
+}
+
+type rawDestinations struct {
+	HighRisk *bool            `json:"high_risk"`
+	Block    []rawDestination `json:"block"`
+	Allow    []rawDestination `json:"allow"`
+}
+
+type rawDestination struct {
+	Prefix string `json:"prefix"`
+	Reason string `json:"reason"`
+}
+
+type rawGrants struct {
+	Providers  bool `json:"providers"`
+	Admins     bool `json:"admins"`
+	AdminSIP   bool `json:"admin_sip"`
+	Exceptions int  `json:"exceptions"`
+}
+
+// Decode reads a policy document, at most document.MaxSize bytes of JSON. The
+// error is appliance.Errors with every mistake and its path.
+func Decode(data []byte) (Policy, error) {
+	var raw rawPolicy
+	mistakes, err := document.Read(data, Schema, &raw)
+	if err != nil {
+		return Policy{}, err
+	}
+	return refine(raw, mistakes)
+}
+
+func refine(raw rawPolicy, m document.Mistakes) (Policy, error) {
+	p := Policy{
+		Serial:       raw.Serial,
+		Issuer:       m.Text("issuer", raw.Issuer, document.MaxName),
+		Issued:       m.Time("issued", raw.Issued),
+		Ports:        refinePorts(&m, raw.Ports),
+		Providers:    refineProviders(&m, raw.Providers),
+		Admins:       refineAdmins(&m, raw.Admins),
+		Destinations: refineDestinations(&m, raw.Destinations),
+		Grants:       refineGrants(&m, raw.Grants),
+	}
+	if err := m.Err(); err != nil {
+		return Policy{}, err
+	}
+	return p, nil
+}
+
+// refinePorts asks for a SIP port, because a policy that guards none is a
+// mistake that nobody would notice.
+func refinePorts(m *document.Mistakes, raw rawPorts) Ports {
+	if len(raw.SIP) == 0 {
+		m.Add("ports.sip", "missing: a policy guards at least one SIP port")
+	}
+	sip, http := m.Ports("ports", raw.SIP, raw.HTTP)
+	return Ports{SIP: sip, HTTP: http}
+}
+
+func refineProviders(m *document.Mistakes, raw []rawProvider) []Provider {
+	var out []Provider
+	names := make(map[string]bool)
+	for i, one := range raw {
+		at := fmt.Sprintf("providers[%d]", i)
+		name := m.Name(at+".name", one.Name, names)
+		if len(one.Networks) == 0 {
+			m.Add(at+".networks", "missing: name at least one network")
+		}
+		out = append(out, Provider{Name: name, Networks: m.Networks(at+".networks", one.Networks, m.Network)})
+	}
+	return out
+}
+
+func refineAdmins(m *document.Mistakes, raw []rawAdmin) []Admin {
+	var out []Admin
+	names := make(map[string]bool)
+	for i, one := range raw {
+		at := fmt.Sprintf("admins[%d]", i)
+		name := m.Name(at+".name", one.Name, names)
+		out = append(out, Admin{Name: name, Network: m.Network(at+".network", one.Network), SIP: one.SIP})
+	}
+	return out
+}
+
+// refineDestinations asks for high_risk by name: a policy that merely forgot it
+// must not switch the list off.
+func refineDestinations(m *document.Mistakes, raw *rawDestinations) Destinations {
+	if raw == nil || raw.HighRisk == nil {
+		m.Add("destinations.high_risk", "missing: say true or false")
+	}
+	if raw == nil {
+		return Destinations{}
+	}
+	return Destinations{
+		HighRisk: raw.HighRisk != nil && *raw.HighRisk,
+		Block:    refineList(m, "destinations.block", raw.Block),
+		Allow:    refineList(m, "destinations.allow", raw.Allow),
+	}
+}
+
+func refineList(m *document.Mistakes, field string, raw []rawDestination) []Destination {
+	var out []Destination
+	taken := make(map[string]bool)
+	for i, one := range raw {
+		at := fmt.Sprintf("%s[%d]", field, i)
+		out = append(out, Destination{
+			Prefix: m.Prefix(at+".prefix", one.Prefix, taken),
+			Reason: m.Text(at+".reason", one.Reason, document.MaxReason),
+		})
+	}
+	return out
+}
+
+func refineGrants(m *document.Mistakes, raw rawGrants) Grants {
+	if raw.Exceptions < 0 || raw.Exceptions > 15 {
+		m.Add("grants.exceptions", "want 0 (none) or the shortest prefix in digits, 1 to 15")
+	}
+	if raw.AdminSIP && !raw.Admins {
+		m.Add("grants.admin_sip", "granted without grants.admins, so nobody could use it")
+	}
+	return Grants{
+		Providers: raw.Providers, Admins: raw.Admins, AdminSIP: raw.AdminSIP,
+		Exceptions: raw.Exceptions,
+	}
+}

@@ -1,0 +1,56 @@
+package policy
+
+import (
+	"time"
+
+	"github.com/ringfence/ringfence/appliance/document"
+)
+
+// Encode writes a policy in canonical form: Decode reads it back to an equal
+// value, and equal values give equal bytes.
+func Encode(p Policy) []byte {
+	raw := rawPolicy{
+		Schema: Schema,
+		Serial: p.Serial,
+		Issuer: p.Issuer,
+		Ports:  rawPorts{SIP: rawPortList(p.Ports.SIP), HTTP: rawPortList(p.Ports.HTTP)},
+		Destinations: &rawDestinations{
+			HighRisk: &p.Destinations.HighRisk,
+			Block:    rawList(p.Destinations.Block),
+			Allow:    rawList(p.Destinations.Allow),
+		},
+		Grants:    rawGrants(p.Grants),
+		Providers: []rawProvider{},
+		Admins:    []rawAdmin{},
+	}
+	if !p.Issued.IsZero() {
+		raw.Issued = p.Issued.UTC().Format(time.RFC3339Nano)
+	}
+	for _, one := range p.Providers {
+		provider := rawProvider{Name: one.Name, Networks: []string{}}
+		for _, network := range one.Networks {
+			provider.Networks = append(provider.Networks, network.String())
+		}
+		raw.Providers = append(raw.Providers, provider)
+	}
+	for _, one := range p.Admins {
+		raw.Admins = append(raw.Admins, rawAdmin{one.Name, one.Network.String(), one.SIP})
+	}
+	return document.Write(raw)
+}
+
+func rawPortList(ports []uint16) []int {
+	out := []int{}
+	for _, port := range ports {
+		out = append(out, int(port))
+	}
+	return out
+}
+
+func rawList(list []Destination) []rawDestination {
+	out := []rawDestination{}
+	for _, one := range list {
+		out = append(out, rawDestination(one))
+	}
+	return out
+}

@@ -1,0 +1,91 @@
+// Package policy is the provider's document: what is guarded, who is a
+// provider, which destinations are blocked, and what the installer's settings
+// may add. It is a floor: settings tighten it, add inside its grants, and never
+// loosen it.
+//
+// The package is paper: it decodes, validates and encodes bytes that somebody
+// else read. It never imports settings.
+package policy
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Schema is the document version that this package reads and writes.
+const Schema = 1
+
+// Policy is a valid provider's document. Build one with Decode or Builtin.
+type Policy struct {
+	Serial       uint64    // rises with every edition, 0 for the built-in one
+	Issuer       string    // who wrote it, for display
+	Issued       time.Time // when, for display
+	Ports        Ports     // guarded ports; settings may add to them
+	Providers    []Provider
+	Admins       []Admin
+	Destinations Destinations
+	Grants       Grants
+}
+
+// Ports are the destination ports, UDP and TCP alike, that only allowed sources
+// may reach from the WAN.
+type Ports struct {
+	SIP  []uint16
+	HTTP []uint16
+}
+
+// Provider is a SIP provider and the networks that its signalling comes from.
+type Provider struct {
+	Name     string
+	Networks []netip.Prefix
+}
+
+// Admin is a network whose hosts may reach HTTP ports from the WAN, and SIP
+// ports too where SIP says so.
+type Admin struct {
+	Name    string
+	Network netip.Prefix
+	SIP     bool
+}
+
+// Destinations says where calls may not go. Prefixes are E.164 with a leading
+// plus ("+252", "+6119"). The longest matching prefix decides. On the same
+// prefix Block wins over Allow, and Allow over the built-in list.
+type Destinations struct {
+	HighRisk bool // the built-in high-risk list applies
+	Block    []Destination
+	Allow    []Destination
+}
+
+// Destination is one prefix and the reason that a person reads.
+type Destination struct {
+	Prefix string
+	Reason string
+}
+
+// Grants are what local settings may add to the policy. The zero value grants
+// nothing.
+type Grants struct {
+	Providers bool // trunks and SIP sources of the installer's own
+	Admins    bool // HTTP sources on the WAN
+	AdminSIP  bool // SIP for those admins
+	// Exceptions is the shortest prefix, in digits without the plus, that
+	// settings may allow against a blocking list: 0 grants none; 7 lets single
+	// numbers and small ranges pass but no country; 3 lets a whole country of a
+	// three-digit code pass, which is what a box that nobody else manages needs;
+	// 1 lets anything pass.
+	Exceptions int
+}
+
+// Builtin returns the policy of a box that no provider manages: the standard
+// ports guarded, the high-risk list on, and every grant given to the installer
+// except exceptions of fewer than three digits, which would open several
+// countries at once.
+func Builtin() Policy {
+	return Policy{
+		Issuer:       "built in",
+		Ports:        Ports{SIP: []uint16{5060, 5061, 50600}, HTTP: []uint16{80, 443, 8080}},
+		Destinations: Destinations{HighRisk: true},
+		Grants:       Grants{Providers: true, Admins: true, AdminSIP: true, Exceptions: 3},
+	}
+}

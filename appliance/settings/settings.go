@@ -1,0 +1,119 @@
+// Package settings is the installer's document: where the box stands, what it
+// is wired to, and what the site adds to the provider's policy. Whether the
+// policy grants an addition is decided in package rules, never here.
+//
+// The package is paper: it decodes, validates and encodes bytes that somebody
+// else read. It never imports policy.
+package settings
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Schema is the document version that this package reads and writes.
+const Schema = 1
+
+// Settings is a valid installer's document. Build one with Decode or Default.
+type Settings struct {
+	Site         Site
+	Network      Network
+	SIP          SIP
+	Trunks       []Trunk
+	Admins       []Admin
+	Ports        Ports
+	Destinations Destinations
+}
+
+// Site says where the box stands and how people there dial.
+type Site struct {
+	Name         string
+	Country      string   // ISO 3166-1 alpha-2 of a supported home country
+	AreaCode     string   // digits that a local number lacks, without trunk prefix ("2" in Sydney)
+	AccessDigits []string // outside-line prefixes that the PBX may leave on ("0", "9")
+	Extensions   int      // digits of an internal number, 2 to 6; 0 where there are none
+}
+
+// Network names the ports of the box and what lies behind them.
+type Network struct {
+	WAN []string       // interfaces that the gate guards
+	LAN []netip.Prefix // sources that may use the inspector as outbound proxy
+}
+
+// SIP sets the inspector's listeners and its answers.
+type SIP struct {
+	Listen  []netip.AddrPort // UDP and TCP; empty means port 5060 on every address
+	PBX     Peer             // where inbound calls go; zero where phones register directly
+	Refusal int              // 403 or 603
+}
+
+// Peer is a SIP neighbour on the LAN. The zero value means none.
+type Peer struct {
+	Address   netip.AddrPort
+	Transport Transport
+}
+
+// Transport is "udp" or "tcp".
+type Transport string
+
+// The transports that a peer or trunk can be reached over.
+const (
+	UDP Transport = "udp"
+	TCP Transport = "tcp"
+)
+
+// Trunk is one line to a SIP provider.
+type Trunk struct {
+	Name      string
+	Domain    string         // SIP domain in Request-URI and To, lower case; or an address literal
+	Address   netip.AddrPort // next hop
+	Transport Transport
+	Networks  []netip.Prefix // where its signalling comes from, besides Address
+	Formats   []NumberFormat // how the provider reads what is sent to it
+}
+
+// NumberFormat is one way in which a trunk reads a dialled string.
+type NumberFormat string
+
+// The number formats. A trunk without any reads FormatPlus, FormatInternational
+// and FormatNational.
+const (
+	FormatPlus          NumberFormat = "plus"          // +61252615550
+	FormatInternational NumberFormat = "international" // 001161252615550
+	FormatNational      NumberFormat = "national"      // 0252615550
+	FormatE164          NumberFormat = "e164"          // 61252615550
+)
+
+// Admin is a network on the WAN whose hosts may reach HTTP ports, and SIP ports
+// where SIP says so.
+type Admin struct {
+	Name    string
+	Network netip.Prefix
+	SIP     bool
+}
+
+// Ports are guarded besides those of the policy.
+type Ports struct {
+	SIP  []uint16
+	HTTP []uint16
+}
+
+// Destinations tighten the policy (Block) or, inside its grants, except from it
+// (Allow).
+type Destinations struct {
+	Block []Destination
+	Allow []Exception
+}
+
+// Destination is an E.164 prefix with a leading plus, and why.
+type Destination struct {
+	Prefix string
+	Reason string
+}
+
+// Exception lets a prefix pass that a list blocks. Until is zero for no end.
+type Exception struct {
+	Prefix string
+	Reason string
+	Until  time.Time
+}
