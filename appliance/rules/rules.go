@@ -1,0 +1,148 @@
+// Package rules compiles the provider's policy and the installer's settings
+// into one immutable value, the only thing that ever judges. The eBPF maps and
+// the inspector's tables are projections of it; Packet and Call are the
+// reference model of both.
+package rules
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/dialplan"
+	"github.com/ringfence/ringfence/appliance/settings"
+)
+
+// Rules is one compiled (policy, settings) pair. It is immutable and safe for
+// concurrent use. The zero Rules, and a nil *Rules, refuse everything guarded.
+type Rules struct {
+	digest  string
+	guard   Guard
+	sip     SIP
+	calls   calls
+	expires time.Time
+}
+
+// Service is what a guarded port serves.
+type Service uint8
+
+// The services. A Source's Services is a set of 1<<Service bits.
+const (
+	ServiceSIP Service = iota
+	ServiceHTTP
+	Services // how many there are
+)
+
+// Guard is the perimeter: what the gate projects into the kernel.
+type Guard struct {
+	Ports   [Services][]uint16 // ascending, without repeats; a port has one service
+	Sources []Source           // ascending by prefix, without repeats
+}
+
+// Source is a network and the services that it may reach, with those of every
+// Source around it: the longest match of an address decides alone.
+type Source struct {
+	Prefix   netip.Prefix // masked; IPv4 is never IPv4-mapped
+	Services uint8        // bit 1<<Service
+}
+
+// SIP is the topology that the inspector routes by.
+type SIP struct {
+	Listen  []netip.AddrPort // never empty
+	LAN     []netip.Prefix
+	PBX     settings.Peer
+	Trunks  []settings.Trunk
+	Refusal int // 403 or 603
+}
+
+// Digest names the compiled pair: the first 16 hex digits of the SHA-256 over
+// both documents in canonical form, without the exceptions that had ended. The
+// same documents at the same time always give the same digest.
+func (r *Rules) Digest() string {
+	if r == nil {
+		return ""
+	}
+	return r.digest
+}
+
+// Expires returns the moment at which an exception ends and the documents must
+// be compiled again; zero where none does.
+func (r *Rules) Expires() time.Time {
+	if r == nil {
+		return time.Time{}
+	}
+	return r.expires
+}
+
+// Guard returns the perimeter. The caller must not change its slices.
+func (r *Rules) Guard() Guard {
+	if r == nil {
+		return Guard{}
+	}
+	return r.guard
+}
+
+// SIP returns the topology. The caller must not change its slices.
+func (r *Rules) SIP() SIP {
+	if r == nil {
+		return SIP{}
+	}
+	return r.sip
+}
+
+// Use says what a number would be used for.
+type Use string
+
+// The uses. A redirect is a 3xx Contact, a transfer a Refer-To.
+const (
+	UseCall     Use = "call"
+	UseTransfer Use = "transfer"
+	UseRedirect Use = "redirect"
+	UseMessage  Use = "message"
+)
+
+// Call is the question put to the judge.
+type Call struct {
+	// URI is the would-be callee exactly as it stands in the message, without
+	// angle brackets: "sip:0011252...@host;user=phone", "tel:+252-61...".
+	// A bare dialled string as a person types it is accepted too.
+	URI string
+	// Direction is Outbound for anything that leaves the LAN.
+	Direction appliance.Direction
+	// Use is what the number would be used for.
+	Use Use
+	// From is the caller's extension, a label that never decides.
+	From string
+	// Trunk names the trunk that would carry the call, or is empty where the
+	// judge shall choose: the first one whose domain is the URI's host, else the
+	// first.
+	Trunk string
+}
+
+// Decision is the judge's answer with its whole trail. The zero Decision
+// blocks.
+type Decision struct {
+	Verdict appliance.Verdict `json:"verdict"`
+	Reason  appliance.Reason  `json:"reason"`
+	// Dialled is the canonical dialled string, the only form that may be sent
+	// on: decoded, without visual separators, parameters or post-dial digits.
+	Dialled    string         `json:"dialled"`
+	Number     string         `json:"number"` // the candidate that decided
+	Class      dialplan.Class `json:"class"`
+	Label      string         `json:"label"`
+	Rule       string         `json:"rule"` // the prefix that matched, such as +252
+	List       string         `json:"list"` // high-risk, policy or settings
+	Why        string         `json:"why"`  // the entry's reason, for a person
+	Trunk      string         `json:"trunk"`
+	Candidates []Judged       `json:"candidates"` // every number that the string can mean, at most two dozen
+}
+
+// Judged is one candidate with its own verdict.
+type Judged struct {
+	dialplan.Candidate
+	Verdict appliance.Verdict `json:"verdict"`
+	Reason  appliance.Reason  `json:"reason"`
+	Rule    string            `json:"rule"`
+	List    string            `json:"list"`
+	Why     string            `json:"why"`
+}
