@@ -1,0 +1,144 @@
+package gate
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"net/netip"
+	"os"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/bpf"
+)
+
+// How many drops are sampled at most: enough to fill a screen ten times a
+// second, and nothing that a flood could grow.
+const (
+	samplePeriod = 100 * time.Millisecond
+	sampleCredit = 64 // drops a period
+)
+
+// Run delivers samples of dropped packets, at most 64 in each tenth of a
+// second, until ctx ends; then it returns nil. Tallies are exact, samples are
+// for display. While nobody runs it, the program takes no samples. deliver must
+// not block.
+func (g *Gate) Run(ctx context.Context, deliver func(appliance.Drop)) error {
+	credits, reader, err := g.openSamples()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = errors.Join(reader.Close(), credits.Close()) }()
+	// What an earlier daemon left unread has no time any more.
+	if err := g.drain(reader, time.Now(), func(appliance.Drop) {}); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		if err := credits.Put(uint32(0), bpf.GateCredit{Left: sampleCredit}); err != nil {
+			return fmt.Errorf("refill sample credit: %w", err)
+		}
+		if err := g.drain(reader, time.Now().Add(samplePeriod), deliver); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *Gate) openSamples() (*ebpf.Map, *ringbuf.Reader, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.kernel == nil {
+		return nil, nil, errClosed
+	}
+	credits, err := g.kernel.Credits.Clone()
+	if err != nil {
+		return nil, nil, fmt.Errorf("open sample credit: %w", err)
+	}
+	reader, err := ringbuf.NewReader(g.kernel.Drops)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open samples: %w", err), credits.Close())
+	}
+	return credits, reader, nil
+}
+
+// drain delivers what has come by the deadline. The program wakes nobody, so
+// the deadline is the pace.
+func (g *Gate) drain(reader *ringbuf.Reader, deadline time.Time, deliver func(appliance.Drop)) error {
+	reader.SetDeadline(deadline)
+	var record ringbuf.Record
+	for {
+		err := reader.ReadInto(&record)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read sample: %w", err)
+		}
+		if len(record.RawSample) < int(unsafe.Sizeof(bpf.GateDrop{})) {
+			return fmt.Errorf("read sample: %d bytes, too short", len(record.RawSample))
+		}
+		var raw bpf.GateDrop
+		if _, err := binary.Decode(record.RawSample, binary.NativeEndian, &raw); err != nil {
+			return fmt.Errorf("read sample: %w", err)
+		}
+		deliver(g.refine(raw))
+	}
+}
+
+func (g *Gate) refine(raw bpf.GateDrop) appliance.Drop {
+	return appliance.Drop{
+		Time:        g.config.Now(),
+		Interface:   g.nameOf(int(raw.Ifindex)),
+		Source:      endpoint(raw.Version, raw.Source, raw.SourcePort),
+		Destination: endpoint(raw.Version, raw.Destination, raw.DestinationPort),
+		Protocol:    protocolName(raw.Version, raw.Protocol),
+		VLAN:        raw.Vlan,
+		Length:      uint16(min(raw.Length, math.MaxUint16)),
+		Reason:      appliance.Reason(raw.Reason),
+	}
+}
+
+// nameOf returns the name by which Config knows the interface, or its index.
+func (g *Gate) nameOf(index int) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.ports {
+		if p.index == index {
+			return p.name
+		}
+	}
+	return strconv.Itoa(index)
+}
+
+// endpoint returns the zero AddrPort where no IP header was read. The port is
+// in network order.
+func endpoint(version uint8, address [16]uint8, port uint16) netip.AddrPort {
+	port = bits.ReverseBytes16(port)
+	switch version {
+	case 4:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(address[:4])), port)
+	case 6:
+		return netip.AddrPortFrom(netip.AddrFrom16(address), port)
+	}
+	return netip.AddrPort{}
+}
+
+func protocolName(version, protocol uint8) string {
+	switch {
+	case version == 0:
+		return ""
+	case protocol == 6:
+		return "tcp"
+	case protocol == 17:
+		return "udp"
+	}
+	return strconv.Itoa(int(protocol))
+}
