@@ -1,0 +1,147 @@
+package inspector
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/inspector/message"
+	"github.com/ringfence/ringfence/appliance/rules"
+	"github.com/ringfence/ringfence/appliance/settings"
+)
+
+// destination is where an allowed request goes, and under which Request-URI.
+type destination struct {
+	uri  string
+	flow flow
+}
+
+var (
+	noTrunk = refusal{status: 503, phrase: "Service Unavailable", reason: appliance.ReasonNoTrunk}
+	noUser  = refusal{status: 404, phrase: "Not Found", reason: appliance.ReasonUnknownUser}
+)
+
+// destination finds the way for a request that opens something: to the trunk
+// that the judge chose, or from a trunk to whom it is for. A refusal with a
+// status says that there is none.
+func (i *Inspector) destination(q *request, said rules.Decision) (destination, refusal) {
+	if q.who.side == outside {
+		return i.inward(q)
+	}
+	if addr, literal := q.uri.Addr(); literal && q.sip.PBX.Address.IsValid() && addr == q.sip.PBX.Address.Addr() {
+		// A phone that calls the PBX through the box. The PBX's own calls to itself
+		// have no business here.
+		if user, plain := plainUser(q.uri); plain && !q.who.pbx {
+			return i.toPBX(q, user)
+		}
+		if !exempt(q, said) {
+			return destination{}, noUser
+		}
+	}
+	trunk := trunkNamed(q.sip, said.Trunk)
+	if trunk == nil {
+		return destination{}, noTrunk
+	}
+	to, err := i.door.toward(trunk.Transport, trunk.Address)
+	if err != nil {
+		return destination{}, noTrunk
+	}
+	return destination{callee(said, trunk), to}, refusal{}
+}
+
+// inward finds who is meant by a request from a trunk: the registered contact
+// behind an alias of ours, else the PBX, else the contact whose account has that
+// name.
+func (i *Inspector) inward(q *request) (destination, refusal) {
+	if b := i.bindings.alias(q.uri.User, q.at); b != nil {
+		return i.registered(q, b)
+	}
+	user, plain := plainUser(q.uri)
+	if plain && strings.HasPrefix(user, aliasPrefix) {
+		// An alias from before a restart: nobody on the LAN knows that name, but the
+		// To says which number was called.
+		user, plain = plainUser(q.toAddr.URI)
+	}
+	if !plain {
+		return destination{}, noUser
+	}
+	if q.sip.PBX.Address.IsValid() {
+		return i.toPBX(q, user)
+	}
+	if b := i.bindings.account(user, q.at); b != nil {
+		return i.registered(q, b)
+	}
+	return destination{}, noUser
+}
+
+func (i *Inspector) toPBX(q *request, user string) (destination, refusal) {
+	pbx := q.sip.PBX
+	to, err := i.door.toward(pbx.Transport, pbx.Address)
+	if err != nil {
+		return destination{}, refusal{status: 503, phrase: "Service Unavailable", reason: appliance.ReasonUnknownUser}
+	}
+	uri := message.URI{Scheme: "sip", User: user, Host: pbx.Address.Addr().String(), Port: pbx.Address.Port()}
+	return destination{uri.String(), to}, refusal{}
+}
+
+// registered is the way to a registered contact: by the flow that it registered
+// over, or to its own address where that connection is gone.
+func (i *Inspector) registered(q *request, b *binding) (destination, refusal) {
+	to, err := i.reach(q.sip, b.flow, b.contact, party{side: inside})
+	if err != nil {
+		return destination{}, refusal{status: 480, phrase: "Temporarily Unavailable", reason: appliance.ReasonUnknownUser}
+	}
+	return destination{b.contact.String(), to}, refusal{}
+}
+
+// plainUser returns the user part as it may be sent to a PBX: digits, letters
+// and dial characters, without parameters, separators or escapes. The boolean is
+// false for anything else: an Asterisk reads more than a name out of
+// "500&PJSIP/itsp/1416".
+func plainUser(uri message.URI) (string, bool) {
+	user, _, _ := strings.Cut(uri.User, ";")
+	user = strings.ReplaceAll(user, "%23", "#")
+	for _, c := range []byte(user) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && !strings.ContainsRune("+*#-_.", rune(c)) {
+			return "", false
+		}
+	}
+	return escapeUser(user), user != ""
+}
+
+// reach returns the flow for a request to a neighbour that spoke before by
+// known and wants to be reached at target: over the open TCP connection; over
+// UDP at its target, where that is an address of its own set, else where it
+// spoke from. Names are never looked up.
+func (i *Inspector) reach(sip *rules.SIP, known flow, target message.URI, who party) (flow, error) {
+	at := known.remote
+	if addr, literal := target.Addr(); literal && i.reachable(sip, addr, known, who) {
+		at = netip.AddrPortFrom(addr, portOf(target))
+	}
+	if known.stream != nil {
+		if known.alive() {
+			return known, nil
+		}
+		return i.door.toward(settings.TCP, at)
+	}
+	known.remote = at
+	return known, nil
+}
+
+// reachable reports whether a neighbour may be reached at addr: its own address,
+// or another of its set. The box itself is nobody's address: a PBX behind NAT
+// may name it, and a request sent there would come back as if the box called.
+func (i *Inspector) reachable(sip *rules.SIP, addr netip.Addr, known flow, who party) bool {
+	switch {
+	case addr == known.remote.Addr():
+		return true
+	case i.door.ours(addr):
+		return false
+	case who.side == inside:
+		return ofLAN(sip, addr)
+	case who.trunk != nil:
+		return ofTrunk(who.trunk, addr)
+	}
+	return false
+}

@@ -1,0 +1,217 @@
+package inspector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"github.com/ringfence/ringfence/appliance/inspector/message"
+	"github.com/ringfence/ringfence/appliance/settings"
+)
+
+// visitors is who the door opens to.
+type visitors interface {
+	// welcome reports whether a TCP connection from an address is taken at all.
+	welcome(netip.AddrPort) bool
+	// receive takes one datagram. It must not keep data.
+	receive(from flow, data []byte)
+	// received takes one message from a connection, and reports whether the
+	// connection may go on.
+	received(from flow, m *message.Message) bool
+	// broken hears why a connection can't be read any further; start is what came
+	// since the last message, as far as that is known.
+	broken(from flow, start []byte, cause error)
+	// crowded hears of a connection turned away because a table is full.
+	crowded()
+}
+
+// door owns every socket: UDP and TCP on each listening address, and the
+// connections that it dials.
+type door struct {
+	bounds  limits
+	inside  visitors
+	sockets []*udpSocket
+
+	acceptors []*net.TCPListener
+	routes    *routes
+	tasks     sync.WaitGroup
+
+	mu        sync.Mutex
+	streams   map[*connection]netip.Addr // every open connection and its source
+	accepted  map[netip.Addr]int
+	dialled   map[netip.AddrPort]*connection
+	shuttered bool
+}
+
+func newDoor(bounds limits, inside visitors) *door {
+	return &door{
+		bounds: bounds, inside: inside,
+		routes:   newRoutes(bounds.route),
+		streams:  make(map[*connection]netip.Addr),
+		accepted: make(map[netip.Addr]int),
+		dialled:  make(map[netip.AddrPort]*connection),
+	}
+}
+
+// open binds every address for UDP and TCP, or none.
+func (d *door) open(ctx context.Context, addresses []netip.AddrPort) error {
+	for _, at := range addresses {
+		at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+		socket, err := listenUDP(ctx, at)
+		if err != nil {
+			d.shut()
+			return err
+		}
+		d.sockets = append(d.sockets, socket)
+		// Port 0 asks for any port: TCP then follows UDP.
+		acceptor, err := listenTCP(ctx, socket.bound)
+		if err != nil {
+			d.shut()
+			return err
+		}
+		d.acceptors = append(d.acceptors, acceptor)
+	}
+	return nil
+}
+
+func listenTCP(ctx context.Context, at netip.AddrPort) (*net.TCPListener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, networkOf("tcp", at.Addr()), at.String())
+	if err != nil {
+		return nil, fmt.Errorf("listen on tcp %s: %w", at, err)
+	}
+	return listener.(*net.TCPListener), nil
+}
+
+// serve reads until ctx ends, then closes everything and waits for every
+// goroutine that it started.
+func (d *door) serve(ctx context.Context) {
+	for _, socket := range d.sockets {
+		d.tasks.Go(func() { d.serveUDP(socket) })
+	}
+	for _, acceptor := range d.acceptors {
+		d.tasks.Go(func() { d.serveTCP(ctx, acceptor) })
+	}
+	<-ctx.Done()
+	d.shut()
+	d.tasks.Wait()
+}
+
+func (d *door) shut() {
+	for _, socket := range d.sockets {
+		_ = socket.conn.Close()
+	}
+	for _, acceptor := range d.acceptors {
+		_ = acceptor.Close()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.shuttered = true
+	for stream := range d.streams {
+		stream.close(errClosed)
+	}
+}
+
+// serveUDP reads one socket. Messages are handled in the order in which they
+// came: an INVITE and its CANCEL sent back to back must not overtake each other.
+func (d *door) serveUDP(socket *udpSocket) {
+	buf, control := make([]byte, datagramMax), make([]byte, 128)
+	for {
+		n, from, err := socket.receive(buf, control)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		// Any other error is a report about a datagram sent earlier (ICMP port
+		// unreachable, EMSGSIZE): the socket goes on.
+		if err != nil || !from.local.IsValid() {
+			continue
+		}
+		d.inside.receive(from, buf[:n])
+	}
+}
+
+// toward returns a flow to a neighbour that we write to first. For TCP it is
+// the open connection to that address, or a new one that is being dialled.
+func (d *door) toward(transport settings.Transport, remote netip.AddrPort) (flow, error) {
+	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+	socket, local, err := d.socketToward(remote.Addr())
+	if err != nil {
+		return flow{}, err
+	}
+	to := flow{transport: settings.UDP, local: local, remote: remote, socket: socket}
+	if transport != settings.TCP {
+		return to, nil
+	}
+	stream, err := d.streamToward(local, remote)
+	if err != nil {
+		return flow{}, err
+	}
+	return flow{transport: settings.TCP, local: local, remote: remote, stream: stream}, nil
+}
+
+// socketToward chooses the listening socket and the local address that reach
+// remote: the address that the routing table says, on the socket bound to it or
+// else on the wildcard; where neither exists, the first socket of the family.
+func (d *door) socketToward(remote netip.Addr) (*udpSocket, netip.AddrPort, error) {
+	local, err := d.routes.local(remote)
+	if err != nil {
+		return nil, netip.AddrPort{}, err
+	}
+	var wildcard, first *udpSocket
+	for _, socket := range d.sockets {
+		bound := socket.bound.Addr()
+		switch {
+		case bound.Is4() != remote.Is4():
+		case bound == local:
+			return socket, socket.bound, nil
+		case bound.IsUnspecified() && wildcard == nil:
+			wildcard = socket
+		case first == nil:
+			first = socket
+		}
+	}
+	if wildcard != nil {
+		return wildcard, netip.AddrPortFrom(local, wildcard.bound.Port()), nil
+	}
+	if first != nil && !first.bound.Addr().IsUnspecified() {
+		return first, first.bound, nil
+	}
+	return nil, netip.AddrPort{}, fmt.Errorf("send to %s: no listener of its address family", remote)
+}
+
+// listeners names every listening address, such as "udp 192.0.2.1:5060".
+func (d *door) listeners() []string {
+	var all []string
+	for _, socket := range d.sockets {
+		all = append(all, "udp "+socket.bound.String(), "tcp "+socket.bound.String())
+	}
+	return all
+}
+
+// ours reports whether addr is an address of the box, whatever the port.
+func (d *door) ours(addr netip.Addr) bool {
+	for _, socket := range d.sockets {
+		if socket.bound.Addr() == addr {
+			return true
+		}
+	}
+	return d.routes.ours(addr)
+}
+
+// owns reports whether host and port name one of our own listening addresses.
+// A wildcard listener owns every address that the box has used as a local one.
+func (d *door) owns(at netip.AddrPort) bool {
+	for _, socket := range d.sockets {
+		if socket.bound == at {
+			return true
+		}
+		if socket.bound.Addr().IsUnspecified() && socket.bound.Port() == at.Port() &&
+			socket.bound.Addr().Is4() == at.Addr().Is4() && d.routes.ours(at.Addr()) {
+			return true
+		}
+	}
+	return false
+}

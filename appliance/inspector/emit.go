@@ -1,0 +1,259 @@
+package inspector
+
+import (
+	"net/netip"
+	"net/textproto"
+	"strconv"
+	"strings"
+
+	"github.com/ringfence/ringfence/appliance/inspector/message"
+	"github.com/ringfence/ringfence/appliance/settings"
+)
+
+// passage says which way a header may cross the box.
+type passage uint8
+
+const (
+	bothWays passage = iota
+	// inward headers come from a trunk only.
+	inward
+	// trusted headers come from a trunk or from the configured PBX: a phone must
+	// not say who it is, nor who forwarded a call to it.
+	trusted
+)
+
+// allowed lists every header that is carried on as it stands, once it has been
+// read. Via, Route, Record-Route, Contact, Max-Forwards and the four that name
+// the transaction are written anew for every message and stand elsewhere.
+// Whatever is not listed ends here.
+var allowed = map[string]passage{
+	"Accept":                    bothWays,
+	"Accept-Encoding":           bothWays,
+	"Accept-Language":           bothWays,
+	"Alert-Info":                inward,
+	"Allow":                     bothWays,
+	"Allow-Events":              bothWays,
+	"Authentication-Info":       bothWays,
+	"Authorization":             bothWays,
+	"Call-Info":                 inward,
+	"Content-Disposition":       bothWays,
+	"Content-Language":          bothWays,
+	"Content-Type":              bothWays,
+	"Date":                      bothWays,
+	"Diversion":                 trusted,
+	"Error-Info":                inward,
+	"Event":                     bothWays,
+	"Expires":                   bothWays,
+	"Geolocation":               bothWays,
+	"Geolocation-Routing":       bothWays,
+	"History-Info":              trusted,
+	"Identity":                  trusted,
+	"MIME-Version":              bothWays,
+	"Min-Expires":               bothWays,
+	"Min-SE":                    bothWays,
+	"Organization":              bothWays,
+	"P-Asserted-Identity":       trusted,
+	"P-Associated-URI":          inward,
+	"P-Called-Party-ID":         inward,
+	"P-Early-Media":             bothWays,
+	"P-Preferred-Identity":      trusted,
+	"Priority":                  bothWays,
+	"Privacy":                   bothWays,
+	"Proxy-Authenticate":        bothWays,
+	"Proxy-Authorization":       bothWays,
+	"RAck":                      bothWays,
+	"Reason":                    bothWays,
+	"Refer-Sub":                 bothWays,
+	"Referred-By":               trusted,
+	"Remote-Party-ID":           trusted,
+	"Replaces":                  bothWays,
+	"Require":                   bothWays,
+	"Retry-After":               bothWays,
+	"RSeq":                      bothWays,
+	"Server":                    bothWays,
+	"Session-Expires":           bothWays,
+	"Subject":                   bothWays,
+	"Subscription-State":        bothWays,
+	"Supported":                 bothWays,
+	"Timestamp":                 bothWays,
+	"Unsupported":               bothWays,
+	"User-Agent":                bothWays,
+	"Warning":                   bothWays,
+	"WWW-Authenticate":          bothWays,
+	"Suppress-If-Match":         bothWays,
+	"Answer-Mode":               inward,
+	"Proxy-Authentication-Info": bothWays,
+}
+
+// carries reports whether a header from who may go on.
+func carries(name string, who party) bool {
+	way, ok := allowed[name]
+	if !ok { // a header without a rule of its own stands as it was spelt
+		way, ok = allowed[textproto.CanonicalMIMEHeaderKey(name)]
+	}
+	switch {
+	case !ok:
+		return false
+	case way == inward:
+		return who.side == outside
+	case way == trusted:
+		return who.side == outside || who.pbx
+	}
+	return true
+}
+
+// carry copies the allowed headers and the body of in to out.
+func carry(out, in *message.Message, who party) {
+	for _, header := range in.Headers {
+		if carries(header.Name, who) {
+			out.Headers = append(out.Headers, header)
+		}
+	}
+	out.Body = in.Body
+}
+
+// carryContacts copies the Contacts without what would be put into requests that
+// nobody has judged: headers, and an address to send to instead of the host.
+func carryContacts(out, in *message.Message) {
+	for _, value := range in.All("Contact") {
+		if contact, err := message.ParseNameAddr(value); err == nil {
+			contact.URI = plainTarget(contact.URI)
+			value = contact.String()
+		}
+		out.Headers = append(out.Headers, header("Contact", value))
+	}
+}
+
+// plainTarget is a remote target without headers, password and maddr.
+func plainTarget(uri message.URI) message.URI {
+	uri.Headers, uri.Password, uri.Params = "", "", uri.Params.Del("maddr")
+	return uri
+}
+
+// hop is our own Via for a request that leaves by to.
+func hop(to flow, branch string) string {
+	via := message.Via{
+		Transport: transportName(to),
+		Host:      to.local.Addr().String(),
+		Port:      to.local.Port(),
+		Params:    message.Params(";branch=" + branch),
+	}
+	if to.stream == nil {
+		via.Params += ";rport"
+	}
+	return via.String()
+}
+
+// ownURI is the URI under which a neighbour reached by to reaches us.
+func ownURI(to flow, user string) message.URI {
+	uri := message.URI{Scheme: "sip", User: user, Host: to.local.Addr().String(), Port: to.local.Port()}
+	if to.transport == settings.TCP {
+		uri.Params = ";transport=tcp"
+	}
+	return uri
+}
+
+// recordRoutes are our own Record-Route values for a request that came in by
+// from and leaves by to, topmost first: two where the legs differ (RFC 5658).
+func recordRoutes(from, to flow) []string {
+	ours := func(leg flow) string {
+		uri := ownURI(leg, "")
+		uri.Params += ";lr"
+		return message.NameAddr{URI: uri}.String()
+	}
+	if from.sameLeg(to) {
+		return []string{ours(to)}
+	}
+	return []string{ours(to), ours(from)}
+}
+
+// identity copies the four headers that name a transaction and its dialog.
+func identity(out, in *message.Message) {
+	for _, name := range [...]string{"From", "To", "Call-ID", "CSeq"} {
+		out.Headers = append(out.Headers, message.Header{Name: name, Value: in.Get(name)})
+	}
+}
+
+func header(name, value string) message.Header { return message.Header{Name: name, Value: value} }
+
+// outgoingRequest writes a request anew from what was read: topmost our own
+// Via, then those that it came with.
+func outgoingRequest(r *request, uri string, to flow, branch string, routes, recorded []string) *message.Message {
+	out := &message.Message{Method: r.Method, URI: uri, Headers: make([]message.Header, 0, len(r.Headers)+6)}
+	out.Headers = append(out.Headers, header("Via", hop(to, branch)))
+	for _, via := range r.vias {
+		out.Headers = append(out.Headers, header("Via", via))
+	}
+	for _, route := range routes {
+		out.Headers = append(out.Headers, header("Route", route))
+	}
+	for _, route := range recorded {
+		out.Headers = append(out.Headers, header("Record-Route", route))
+	}
+	out.Headers = append(out.Headers, header("Max-Forwards", strconv.Itoa(r.hops-1)))
+	identity(out, r.Message)
+	carryContacts(out, r.Message)
+	carry(out, r.Message, r.who)
+	return out
+}
+
+// incomingVias returns the Vias of a request as a response to it must carry
+// them: received and rport are added to the topmost (RFC 3261 section 18.2.1,
+// RFC 3581 section 4).
+func incomingVias(m *message.Message, top message.Via, remote netip.AddrPort) []string {
+	vias := m.All("Via")
+	_, wantsPort := top.RPort()
+	if wantsPort || top.Host != remote.Addr().String() {
+		top.Params = top.Params.Set("received", remote.Addr().WithZone("").String())
+	}
+	if wantsPort {
+		top.Params = top.Params.Set("rport", strconv.Itoa(int(remote.Port())))
+	}
+	vias[0] = top.String()
+	return vias
+}
+
+// responseTo writes the frame of a response: the Vias, From, To, Call-ID and
+// CSeq of the request. tag is added to a To that has none, where it is not "".
+func responseTo(r *request, status int, phrase, tag string) *message.Message {
+	out := &message.Message{Status: status, Phrase: phrase, Headers: make([]message.Header, 0, len(r.vias)+12)}
+	for _, via := range r.vias {
+		out.Headers = append(out.Headers, header("Via", via))
+	}
+	identity(out, r.Message)
+	if tag != "" && r.toTag == "" {
+		out.Set("To", r.Get("To")+";tag="+tag)
+	}
+	return out
+}
+
+// acknowledgement is the ACK to a non-2xx final response (RFC 3261 section
+// 17.1.1.3).
+func acknowledgement(invite, res *message.Message) *message.Message {
+	ack := hopByHop(invite, "ACK")
+	ack.Set("To", res.Get("To"))
+	return ack
+}
+
+// hopByHop writes the ACK or CANCEL that belongs to an INVITE that we sent: the
+// same Request-URI, topmost Via, Route, From, To, Call-ID and CSeq number.
+func hopByHop(invite *message.Message, method string) *message.Message {
+	out := &message.Message{Method: method, URI: invite.URI}
+	out.Add("Via", invite.Get("Via"))
+	for _, route := range invite.All("Route") {
+		out.Add("Route", route)
+	}
+	out.Add("Max-Forwards", strconv.Itoa(message.DefaultMaxForwards))
+	identity(out, invite)
+	number, _, _ := strings.Cut(invite.Get("CSeq"), " ")
+	out.Set("CSeq", number+" "+method)
+	return out
+}
+
+// usualSize is room for the most common messages, bytes.
+const usualSize = 1024
+
+// written emits a message.
+func written(m *message.Message) []byte {
+	return m.Append(make([]byte, 0, usualSize+len(m.Body)))
+}

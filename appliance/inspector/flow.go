@@ -1,0 +1,41 @@
+package inspector
+
+import (
+	"net/netip"
+
+	"github.com/ringfence/ringfence/appliance/settings"
+)
+
+// flow is the way to one neighbour: over which transport, from which address of
+// ours, to which address of theirs, and, for TCP, over which connection. An
+// answer always leaves by the flow that its request came in by.
+type flow struct {
+	transport settings.Transport
+	// local is our address as the neighbour reaches it: the address that the
+	// datagram was sent to, or the connection's, with the listener's port. The
+	// port is never an ephemeral one, so that local can be written into Via,
+	// Record-Route and Contact.
+	local  netip.AddrPort
+	remote netip.AddrPort
+	socket *udpSocket  // nil for TCP
+	stream *connection // nil for UDP
+}
+
+// sameLeg reports whether two flows leave through the same address of ours by
+// the same transport: then one Record-Route entry serves both (RFC 5658).
+func (f flow) sameLeg(other flow) bool {
+	return f.transport == other.transport && f.local == other.local
+}
+
+// alive reports whether f can still carry a message. A UDP flow always can.
+func (f flow) alive() bool { return f.stream == nil || !f.stream.closed() }
+
+// send puts one finished message on the way and never blocks on the network.
+// lost is called at most once, later and from another goroutine, where a TCP
+// connection breaks before it took the message; it may be nil.
+func (f flow) send(wire []byte, lost func(error)) error {
+	if f.stream != nil {
+		return f.stream.send(wire, lost)
+	}
+	return f.socket.send(wire, f.local.Addr(), f.remote)
+}

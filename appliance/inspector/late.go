@@ -1,0 +1,48 @@
+package inspector
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/ringfence/ringfence/appliance/inspector/message"
+)
+
+// hangUp ends a call that was answered after its caller had been told that it
+// would not be: with an ACK, so that the answer is not repeated, and a BYE, so
+// that nobody pays for it (RFC 3261 section 13.2.2.4).
+func (r *relay) hangUp(res *message.Message) {
+	target := r.sentTo()
+	if contacts, _, err := res.Contacts(); err == nil && len(contacts) == 1 {
+		target = plainTarget(contacts[0].URI)
+	}
+	branch := r.i.branches.fresh(r.q)
+	_ = r.to.send(written(r.closing("ACK", 0, branch, target, res)), nil)
+	if !r.hungUp.CompareAndSwap(false, true) {
+		return // the answer was repeated because the ACK was lost
+	}
+	branch = r.i.branches.fresh(r.q)
+	bye := r.closing("BYE", 1, branch, target, res)
+	_, _ = r.i.txs.request(branch, bye, r.to, true, unheard{})
+}
+
+// sentTo is the Request-URI that the request went on under.
+func (r *relay) sentTo() message.URI {
+	uri, _ := message.ParseURI(strings.Clone(r.sent.URI)) // we wrote it
+	return uri
+}
+
+// closing writes an in-dialog request to whoever answered.
+func (r *relay) closing(method string, ahead uint32, branch string, target message.URI, res *message.Message) *message.Message {
+	out := &message.Message{Method: method, URI: target.String()}
+	out.Add("Via", hop(r.to, branch))
+	for _, route := range reversed(beyondUs(res.All("Record-Route"), r.sent.Get("Record-Route"))) {
+		out.Add("Route", route)
+	}
+	out.Add("Max-Forwards", strconv.Itoa(message.DefaultMaxForwards))
+	identity(out, r.sent)
+	out.Set("To", res.Get("To"))
+	number, _, _ := strings.Cut(r.sent.Get("CSeq"), " ")
+	n, _ := strconv.ParseUint(number, 10, 32)
+	out.Set("CSeq", message.CSeq{Number: uint32(n) + ahead, Method: method}.String())
+	return out
+}

@@ -1,0 +1,149 @@
+package inspector
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/inspector/message"
+	"github.com/ringfence/ringfence/appliance/rules"
+)
+
+// transfer judges the Refer-To of a REFER and returns it written anew. It
+// returns "" where it has refused the request: whom the other side would call
+// is asked of the judge like any call.
+func (i *Inspector) transfer(q *request) string {
+	target, err := q.ReferTo()
+	if err != nil {
+		i.refuse(q, refusal{status: 400, phrase: "Bad Refer-To", reason: appliance.ReasonMalformedMessage, detail: "Refer-To"})
+		return ""
+	}
+	forbidden := refusal{status: 403, phrase: "Forbidden", reason: appliance.ReasonUnknownMethod, detail: "Refer-To method"}
+	if method, ok := target.URI.Params.Get("method"); ok && method != "INVITE" {
+		i.refuse(q, forbidden)
+		return ""
+	}
+	replaces, replaced, ok := i.replacing(target.URI)
+	if !ok {
+		i.refuse(q, noDialog)
+		return ""
+	}
+	if replaced != nil && replaced.aims(target.URI) {
+		return i.join(q, target.URI, replaces)
+	}
+	uri, ok := i.judgeTransfer(q, target.URI)
+	if !ok {
+		return ""
+	}
+	return referTo(uri, replaces)
+}
+
+// join lets a transfer name somebody who is in the replaced call by the Contact
+// that he gave. Where that could be dialled it is judged all the same: a trunk
+// may look at the user part only.
+func (i *Inspector) join(q *request, uri message.URI, replaces string) string {
+	if dialable(uri) && len(q.sip.Trunks) > 0 {
+		dialled := message.URI{Scheme: "sip", User: uri.User, Host: q.sip.Trunks[0].Domain}
+		if _, ok := i.judgeTransfer(q, dialled); !ok {
+			return ""
+		}
+	}
+	return referTo(sparse(uri).String(), replaces)
+}
+
+// judgeTransfer asks the judge and records the answer.
+func (i *Inspector) judgeTransfer(q *request, uri message.URI) (string, bool) {
+	bare := uri
+	bare.Headers = ""
+	bare.Params = bare.Params.Del("method")
+	said := i.judge(q, bare, rules.UseTransfer, appliance.Outbound)
+	i.tallies.count(said.Reason)
+	record := recordOf(q, bare, rules.UseTransfer, appliance.Outbound, said)
+	trunk := trunkNamed(q.sip, said.Trunk)
+	if said.Verdict != appliance.Allow || trunk == nil {
+		status, phrase, headers := refusalOf(q.sip)
+		i.calls.refused(q, record, status)
+		i.reply(q, nil, status, phrase, headers)
+		return "", false
+	}
+	record.End = q.at
+	i.calls.tell(q.from.remote, record, q.at)
+	return callee(said, trunk), true
+}
+
+// replacing reads the Replaces that a Refer-To's URI may carry as a header. The
+// boolean is false where it names no live call. Every other header in the URI is
+// left out: it would be put into an INVITE that nobody has judged.
+func (i *Inspector) replacing(uri message.URI) (escaped string, replaced *dialog, ok bool) {
+	for one := range strings.SplitSeq(uri.Headers, "&") {
+		name, value, _ := strings.Cut(one, "=")
+		if !strings.EqualFold(name, "Replaces") {
+			continue
+		}
+		text, err := url.PathUnescape(value)
+		if err != nil || escaped != "" {
+			return "", nil, false
+		}
+		replaces, err := message.ParseReplaces(text)
+		if err != nil {
+			return "", nil, false
+		}
+		if replaced = i.dialogs.live(replaces); replaced == nil {
+			return "", nil, false
+		}
+		escaped = value
+	}
+	return escaped, replaced, true
+}
+
+// aims reports whether uri is the target of one of the dialog's legs: a call to
+// somebody who is in that call already.
+func (d *dialog) aims(uri message.URI) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return sameTarget(uri, d.legs[0].target) || sameTarget(uri, d.legs[1].target)
+}
+
+// sparse is a URI without parameters and headers.
+func sparse(uri message.URI) message.URI {
+	return message.URI{Scheme: uri.Scheme, User: uri.User, Host: uri.Host, Port: uri.Port}
+}
+
+func referTo(uri, replaces string) string {
+	if replaces != "" {
+		uri += "?Replaces=" + replaces
+	}
+	return "<" + uri + ">"
+}
+
+// redirect judges every Contact of a 3xx and leaves out those that may not be
+// called. Where none is left the response becomes a 480: neither a phone nor a
+// trunk may send the caller on to where it may not call. 305 names a proxy, and
+// there is no other proxy than this one.
+func (i *Inspector) redirect(q *request, out *message.Message) {
+	contacts, _, err := out.Contacts()
+	out.Del("Contact")
+	kept := 0
+	for _, contact := range contacts {
+		if err != nil || out.Status == 305 {
+			break
+		}
+		bare := contact.URI
+		bare.Headers = ""
+		said := i.judge(q, bare, rules.UseRedirect, appliance.Outbound)
+		i.tallies.count(said.Reason)
+		record := recordOf(q, bare, rules.UseRedirect, appliance.Outbound, said)
+		record.End, record.Status = i.now(), out.Status
+		trunk := trunkNamed(q.sip, said.Trunk)
+		if said.Verdict == appliance.Allow && trunk != nil {
+			kept++
+			out.Add("Contact", "<"+callee(said, trunk)+">"+string(keepParams(contact.Params)))
+		} else {
+			record.Status = 480
+		}
+		i.calls.tell(q.from.remote, record, i.now())
+	}
+	if kept == 0 {
+		out.Status, out.Phrase = 480, "Temporarily Unavailable"
+	}
+}
