@@ -1,0 +1,255 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// file is the database's name in the state folder.
+const file = "ringfence.db"
+
+// aside starts the name that a database which can't be used is kept under; a
+// UTC time follows.
+const aside = file + ".aside-"
+
+// asideKept is how many such databases are kept: the newest ones. A medium that
+// fails again and again must not fill itself with the evidence.
+const asideKept = 2
+
+const asideStamp = "20060102T150405Z"
+
+// migrations bring a database from schema i to i+1. Steps are appended, never
+// changed: PRAGMA user_version holds how many a database has seen.
+var migrations = []string{
+	`CREATE TABLE calls (
+		seq     INTEGER PRIMARY KEY,      -- order of arrival; retention counts by it
+		id      TEXT    NOT NULL UNIQUE,
+		start   INTEGER NOT NULL,         -- nanoseconds since 1970, UTC
+		verdict INTEGER NOT NULL,         -- 0 blocks, 1 allows
+		record  TEXT    NOT NULL          -- the whole appliance.Call as JSON
+	) STRICT;
+	CREATE INDEX calls_start ON calls (start);
+	CREATE INDEX calls_verdict ON calls (verdict, start);
+	CREATE TABLE journal (
+		seq   INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice
+		time  INTEGER NOT NULL,
+		kind  TEXT    NOT NULL,
+		event TEXT    NOT NULL                   -- the whole appliance.Event as JSON
+	) STRICT;
+	CREATE INDEX journal_time ON journal (time);
+	CREATE INDEX journal_kind ON journal (kind, seq);
+	CREATE TABLE probe (id INTEGER PRIMARY KEY, time INTEGER NOT NULL) STRICT;`,
+}
+
+// errUnusable marks a database that can't be used and never will be.
+var errUnusable = errors.New("database can't be used")
+
+// database is one open file: a connection that writes, and a few that can't.
+type database struct{ writer, reader *sql.DB }
+
+// Pragmas. WAL lets readers go on while the writer writes. synchronous=NORMAL
+// is enough for records: after a power cut the newest ones may be missing, but
+// the file is whole; FULL would flush the flash at every call. Documents, which
+// must not be lost, are files with a flush of their own.
+const (
+	writerPragmas = "_pragma=busy_timeout(5000)&_pragma=auto_vacuum(incremental)&_pragma=journal_mode(wal)" +
+		"&_pragma=synchronous(normal)&_pragma=journal_size_limit(4194304)&_txlock=immediate"
+	readerPragmas = "_pragma=busy_timeout(5000)&_pragma=query_only(1)"
+)
+
+func openDatabase(path string) (*database, error) {
+	writer, err := sql.Open("sqlite", dsn(path, writerPragmas))
+	if err != nil {
+		return nil, err
+	}
+	writer.SetMaxOpenConns(1)
+	if err := prepare(writer); err != nil {
+		return nil, errors.Join(err, writer.Close())
+	}
+	reader, err := sql.Open("sqlite", dsn(path, readerPragmas))
+	if err != nil {
+		return nil, errors.Join(err, writer.Close())
+	}
+	reader.SetMaxOpenConns(4)
+	return &database{writer, reader}, nil
+}
+
+func dsn(path, pragmas string) string {
+	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: pragmas}).String()
+}
+
+// prepare checks the file's structure and brings its schema up to date.
+func prepare(db *sql.DB) error {
+	var verdict string
+	if err := db.QueryRow("PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+		return fmt.Errorf("check database: %w", err)
+	}
+	if verdict != "ok" {
+		return fmt.Errorf("check database: %w: %s", errUnusable, verdict)
+	}
+	var version int
+	if err := db.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+		return fmt.Errorf("read schema: %w", err)
+	}
+	if version > len(migrations) {
+		return fmt.Errorf("%w: schema %d is newer than %d, the newest that this program knows", errUnusable, version, len(migrations))
+	}
+	for ; version < len(migrations); version++ {
+		if err := migrate(db, version); err != nil {
+			return fmt.Errorf("migrate from schema %d: %w", version, err)
+		}
+	}
+	return nil
+}
+
+func migrate(db *sql.DB, version int) error {
+	return transaction(db, func(tx *sql.Tx) error {
+		if _, err := tx.Exec(migrations[version]); err != nil {
+			return err
+		}
+		_, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", version+1))
+		return err
+	})
+}
+
+func (d *database) close() error { return errors.Join(d.reader.Close(), d.writer.Close()) }
+
+func transaction(db *sql.DB, do func(*sql.Tx) error) error {
+	tx, err := db.BeginTx(context.Background(), nil)
+	if err != nil {
+		return err
+	}
+	if err := do(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// withDatabase opens the database where it is not yet, and runs use on it. A
+// damaged file is set aside and use runs again, once, on a new one.
+func (s *Store) withDatabase(use func(*database) error) error {
+	failed, err := s.tryDatabase(use)
+	if err == nil || !unusable(err) {
+		return err
+	}
+	if err := s.setDatabaseAside(failed); err != nil {
+		return err
+	}
+	_, err = s.tryDatabase(use)
+	return err
+}
+
+// tryDatabase also returns the database that use ran on, nil where none could
+// be opened.
+func (s *Store) tryDatabase(use func(*database) error) (*database, error) {
+	s.mu.RLock()
+	if s.db != nil {
+		defer s.mu.RUnlock()
+		return s.db, use(s.db)
+	}
+	s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db == nil {
+		db, err := openDatabase(filepath.Join(s.dir, file))
+		if err != nil {
+			return nil, fmt.Errorf("open database: %w", err)
+		}
+		s.db = db
+	}
+	return s.db, use(s.db)
+}
+
+func unusable(err error) bool {
+	if errors.Is(err, errUnusable) {
+		return true
+	}
+	var code *sqlite.Error
+	if !errors.As(err, &code) {
+		return false
+	}
+	primary := code.Code() & 0xff // the rest is SQLite's extended code
+	return primary == sqlite3.SQLITE_CORRUPT || primary == sqlite3.SQLITE_NOTADB
+}
+
+// setDatabaseAside renames the database with its log, so that the next use
+// starts a new one. It does nothing where another user of the failed database
+// was faster.
+func (s *Store) setDatabaseAside(failed *database) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db != failed {
+		return nil
+	}
+	if s.db != nil {
+		_ = s.db.close() // it is damaged: the file is what counts
+		s.db = nil
+	}
+	name := aside + s.now().UTC().Format(asideStamp)
+	for _, suffix := range []string{"-wal", "-shm", ""} {
+		old := filepath.Join(s.dir, file+suffix)
+		if err := os.Rename(old, filepath.Join(s.dir, name+suffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("set the database aside: %w", err)
+		}
+	}
+	s.forgetOldest()
+	return syncFolder(s.dir)
+}
+
+func (s *Store) forgetOldest() {
+	names := s.asides()
+	for _, name := range names[:max(0, len(names)-asideKept)] {
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			os.Remove(filepath.Join(s.dir, name+suffix))
+		}
+	}
+}
+
+// asides lists the databases set aside, oldest first.
+func (s *Store) asides() []string {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, entry := range entries {
+		stamp, found := strings.CutPrefix(entry.Name(), aside)
+		if found && len(stamp) == len(asideStamp) {
+			names = append(names, entry.Name())
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// SetAside returns the name of the newest database that could not be used, and
+// when it was set aside; an empty name where there is none.
+func (s *Store) SetAside() (name string, at time.Time) {
+	names := s.asides()
+	if len(names) == 0 {
+		return "", time.Time{}
+	}
+	name = names[len(names)-1]
+	at, _ = time.Parse(asideStamp, strings.TrimPrefix(name, aside))
+	return name, at
+}
+
+func (s *Store) probeDatabase() error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	return s.withDatabase(func(db *database) error {
+		_, err := db.writer.Exec("INSERT OR REPLACE INTO probe (id, time) VALUES (1, ?)", s.now().UnixNano())
+		return err
+	})
+}
