@@ -1,0 +1,161 @@
+// Package api is the control API on the wire: the values that cross the unix
+// socket, the client that programs on the box use, and the description of every
+// route (openapi.yaml). It holds no logic of the appliance.
+package api
+
+import (
+	_ "embed"
+	"time"
+
+	"github.com/ringfence/ringfence/appliance"
+)
+
+// Description is the API in OpenAPI 3.0, served at GET /openapi.yaml.
+//
+//go:embed openapi.yaml
+var Description []byte
+
+// MaxBody is the largest request body that is read, in bytes.
+const MaxBody = 1 << 20
+
+// Limits of a list: how many entries come unasked, and at most.
+const (
+	DefaultLimit = 50
+	MaxLimit     = 1000
+)
+
+// Failure is the body of every answer that is not 2xx.
+type Failure struct {
+	Errors appliance.Errors `json:"errors"` // never empty
+}
+
+// Status is the state of the box and of what it keeps count of.
+type Status struct {
+	appliance.Status
+	Started  time.Time `json:"started"` // of the daemon
+	Policy   Edition   `json:"policy"`
+	Settings Edition   `json:"settings"`
+	Journal  Journal   `json:"journal"`
+}
+
+// Edition names the document in force.
+type Edition struct {
+	Revision string `json:"revision"`         // as in ETag, without quotes
+	Serial   uint64 `json:"serial,omitempty"` // of the policy
+	Issuer   string `json:"issuer,omitempty"` // of the policy
+}
+
+// Journal counts the events since the daemon started that are in no record.
+type Journal struct {
+	Lost       uint64 `json:"lost"`       // the queue was full
+	Suppressed uint64 `json:"suppressed"` // refusals above the rate that is kept
+	Unwritten  uint64 `json:"unwritten"`  // the disk took no more
+}
+
+// Calls is the answer to GET /calls: newest first.
+type Calls struct {
+	Calls []appliance.Call `json:"calls"`
+}
+
+// Events is the answer to GET /events: newest first.
+type Events struct {
+	Events []appliance.Entry `json:"events"`
+}
+
+// Sample is a dropped packet that the gate showed. Seq counts the samples since
+// the daemon started.
+type Sample struct {
+	Seq uint64 `json:"seq"`
+	appliance.Drop
+}
+
+// Drops is the answer to GET /drops. Tallies are exact and count on over a
+// restart of the daemon; samples are a few of those packets, newest first.
+type Drops struct {
+	Tallies  appliance.Tallies           `json:"tallies"`  // packets at the gate, by reason
+	Refusals map[appliance.Reason]uint64 `json:"refusals"` // SIP messages that the inspector refused, by reason
+	Samples  []Sample                    `json:"samples"`
+}
+
+// Try is the question of POST /try: what would happen if somebody dialled this?
+type Try struct {
+	Dialled string `json:"dialled"`         // as a person types it, or a SIP or tel URI
+	From    string `json:"from,omitempty"`  // the caller's extension
+	Trunk   string `json:"trunk,omitempty"` // empty: the judge chooses
+}
+
+// Tried is the answer: the judge's whole trail (rules.Decision). Nothing was
+// dialled.
+type Tried struct {
+	Verdict    appliance.Verdict `json:"verdict"`
+	Reason     appliance.Reason  `json:"reason"`
+	Dialled    string            `json:"dialled"` // the canonical dialled string
+	Number     string            `json:"number"`  // the candidate that decided
+	Class      string            `json:"class"`   // emergency, internal, national, premium, international or empty
+	Label      string            `json:"label"`   // country or service
+	Rule       string            `json:"rule"`    // the prefix that matched
+	List       string            `json:"list"`    // the list that holds it
+	Why        string            `json:"why"`     // the entry's reason
+	Trunk      string            `json:"trunk"`
+	Candidates []Candidate       `json:"candidates"` // in the judge's order; the worst decides
+	Generation string            `json:"generation"` // digest of the rules that judged
+}
+
+// Candidate is one number that the dialled string can mean, judged by itself.
+type Candidate struct {
+	Number  string            `json:"number"`
+	Class   string            `json:"class"`
+	Via     []string          `json:"via"` // how it was reached, outermost first
+	Label   string            `json:"label"`
+	Verdict appliance.Verdict `json:"verdict"`
+	Reason  appliance.Reason  `json:"reason"`
+	Rule    string            `json:"rule"`
+	List    string            `json:"list"`
+	Why     string            `json:"why"`
+}
+
+// Applied is the answer to a change that is in force.
+type Applied struct {
+	Revision   string   `json:"revision"`   // of the changed document
+	Generation string   `json:"generation"` // digest of the rules now in force
+	Notes      []string `json:"notes"`      // sentences about what the change brings with it
+}
+
+// Exception lets a prefix pass that a list blocks.
+type Exception struct {
+	Prefix  string    `json:"prefix"` // E.164 with leading plus
+	Reason  string    `json:"reason"`
+	Until   time.Time `json:"until,omitzero"` // zero: no end
+	Expired bool      `json:"expired"`        // Until has passed: it has no effect
+}
+
+// Exceptions is the answer to GET /allow, in document order.
+type Exceptions struct {
+	Exceptions []Exception `json:"exceptions"`
+}
+
+// NewException is the body of POST /allow. One of the same prefix is replaced.
+type NewException struct {
+	Prefix string    `json:"prefix"`
+	Reason string    `json:"reason"`
+	Until  time.Time `json:"until,omitzero"`
+}
+
+// Count is one line of a ranking.
+type Count struct {
+	Key   string `json:"key"`
+	Count uint64 `json:"count"`
+}
+
+// Top is the answer to GET /top: the rankings are over the samples in memory,
+// the tallies exact.
+type Top struct {
+	Time     time.Time                   `json:"time"`
+	Samples  int                         `json:"samples"` // how many the rankings are over
+	Sources  []Count                     `json:"sources"` // IPv4 address or IPv6 /64
+	Ports    []Count                     `json:"ports"`   // destination, such as udp/5060
+	Reasons  []Count                     `json:"reasons"`
+	Tallies  appliance.Tallies           `json:"tallies"`
+	Refusals map[appliance.Reason]uint64 `json:"refusals"`
+	Live     []appliance.Call            `json:"live"` // calls in progress, oldest first
+}

@@ -1,0 +1,214 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ringfence/ringfence/appliance"
+)
+
+// maxAnswer bounds what a client reads: the longest list with long records.
+const maxAnswer = 16 << 20
+
+// patience bounds one exchange.
+const patience = 15 * time.Second
+
+// Client speaks to the daemon over its unix socket. Errors that the daemon
+// answers are appliance.Errors.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// NewClient returns a client of the daemon at socket. It connects at first use.
+func NewClient(socket string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}
+	return &Client{socket, &http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: patience}}
+}
+
+// Status asks for the state of the box.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return get[Status](ctx, c, "/status", nil)
+}
+
+// Calls asks for call records, newest first.
+func (c *Client) Calls(ctx context.Context, filter appliance.CallFilter) (Calls, error) {
+	query := url.Values{}
+	setTime(query, "since", filter.Since)
+	setCount(query, "limit", int64(filter.Limit))
+	if filter.Verdict != nil {
+		query.Set("verdict", filter.Verdict.String())
+	}
+	return get[Calls](ctx, c, "/calls", query)
+}
+
+// Call asks for the one record whose ID starts with id.
+func (c *Client) Call(ctx context.Context, id string) (appliance.Call, error) {
+	return get[appliance.Call](ctx, c, "/calls/"+url.PathEscape(id), nil)
+}
+
+// Events asks for journal entries, newest first.
+func (c *Client) Events(ctx context.Context, filter appliance.EventFilter) (Events, error) {
+	query := url.Values{}
+	setCount(query, "after", filter.After)
+	setTime(query, "since", filter.Since)
+	setCount(query, "limit", int64(filter.Limit))
+	if filter.Kind != "" {
+		query.Set("kind", string(filter.Kind))
+	}
+	return get[Events](ctx, c, "/events", query)
+}
+
+// Drops asks for the tallies and the samples after the given one.
+func (c *Client) Drops(ctx context.Context, after uint64, limit int) (Drops, error) {
+	query := url.Values{}
+	setCount(query, "after", int64(after))
+	setCount(query, "limit", int64(limit))
+	return get[Drops](ctx, c, "/drops", query)
+}
+
+// Top asks for the rankings and the calls in progress.
+func (c *Client) Top(ctx context.Context, limit int) (Top, error) {
+	query := url.Values{}
+	setCount(query, "limit", int64(limit))
+	return get[Top](ctx, c, "/top", query)
+}
+
+// Try asks what would happen if somebody dialled this. Nothing is dialled.
+func (c *Client) Try(ctx context.Context, question Try) (Tried, error) {
+	return send[Tried](ctx, c, http.MethodPost, "/try", "", question)
+}
+
+// Document asks for a document as it is in force, and its revision.
+func (c *Client) Document(ctx context.Context, name appliance.Document) (data []byte, revision string, err error) {
+	data, header, err := c.exchange(ctx, http.MethodGet, "/"+string(name), "", nil)
+	return data, strings.Trim(header.Get("ETag"), `"`), err
+}
+
+// PutDocument puts a document in force. A revision that is not empty is the one
+// that it was made from: the daemon turns the change down where another is in
+// force.
+func (c *Client) PutDocument(ctx context.Context, name appliance.Document, data []byte, revision string) (Applied, error) {
+	return send[Applied](ctx, c, http.MethodPut, "/"+string(name), revision, json.RawMessage(data))
+}
+
+// Exceptions asks for the destinations that settings allow.
+func (c *Client) Exceptions(ctx context.Context) (Exceptions, error) {
+	return get[Exceptions](ctx, c, "/allow", nil)
+}
+
+// Allow adds an exception or replaces the one of the same prefix.
+func (c *Client) Allow(ctx context.Context, exception NewException) (Applied, error) {
+	return send[Applied](ctx, c, http.MethodPost, "/allow", "", exception)
+}
+
+// Disallow removes the exception of a prefix.
+func (c *Client) Disallow(ctx context.Context, prefix string) (Applied, error) {
+	return send[Applied](ctx, c, http.MethodDelete, "/allow/"+url.PathEscape(prefix), "", nil)
+}
+
+func setTime(query url.Values, name string, value time.Time) {
+	if !value.IsZero() {
+		query.Set(name, value.UTC().Format(time.RFC3339Nano))
+	}
+}
+
+func setCount(query url.Values, name string, value int64) {
+	if value > 0 {
+		query.Set(name, strconv.FormatInt(value, 10))
+	}
+}
+
+func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	return send[T](ctx, c, http.MethodGet, path, "", nil)
+}
+
+func send[T any](ctx context.Context, c *Client, method, path, revision string, body any) (answer T, err error) {
+	var data []byte
+	if raw, ok := body.(json.RawMessage); ok {
+		data = raw // a document goes out as it is: the daemon tells what is wrong with it
+	} else if body != nil {
+		if data, err = json.Marshal(body); err != nil {
+			return answer, fmt.Errorf("encode request: %w", err)
+		}
+	}
+	data, _, err = c.exchange(ctx, method, path, revision, data)
+	if err != nil {
+		return answer, err
+	}
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return answer, fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	return answer, nil
+}
+
+func (c *Client) exchange(ctx context.Context, method, path, revision string, body []byte) ([]byte, http.Header, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://ringfenced"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, fmt.Errorf("make request: %w", err)
+	}
+	if len(body) > 0 {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if revision != "" {
+		request.Header.Set("If-Match", `"`+revision+`"`)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, nil, c.explain(err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	if response.StatusCode >= 300 {
+		return nil, nil, failure(response.Status, data)
+	}
+	return data, response.Header, nil
+}
+
+func failure(status string, data []byte) error {
+	var failed Failure
+	if err := json.Unmarshal(data, &failed); err != nil || len(failed.Errors) == 0 {
+		return fmt.Errorf("the daemon answered %s", status)
+	}
+	return failed.Errors
+}
+
+// explain says what a person can do about a socket that does not answer.
+func (c *Client) explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nobody answers at %s: is ringfenced running? (%w)", c.socket, cause(err))
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("the daemon speaks to root alone: try sudo (%w)", cause(err))
+	default:
+		return fmt.Errorf("ask the daemon: %w", cause(err))
+	}
+}
+
+// cause leaves out the made-up URL, which would only puzzle.
+func cause(err error) error {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		return wrapped.Err
+	}
+	return err
+}

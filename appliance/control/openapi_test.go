@@ -1,0 +1,214 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+
+	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/control/api"
+	"github.com/ringfence/ringfence/appliance/policy"
+)
+
+func description(t *testing.T) *openapi3.T {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(api.Description)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+func TestEveryRouteIsDescribed(t *testing.T) {
+	doc, b := description(t), newBox(t, t.TempDir())
+	var served, described []string
+	for _, one := range b.server().routes() {
+		served = append(served, one.method+" "+one.path)
+		operation := doc.Paths.Value(one.path).GetOperation(one.method)
+		if operation == nil {
+			continue // the lists below differ
+		}
+		var query []string
+		for _, parameter := range operation.Parameters {
+			if parameter.Value.In == openapi3.ParameterInQuery {
+				query = append(query, parameter.Value.Name)
+			}
+		}
+		if strings.Join(slices.Sorted(slices.Values(query)), " ") != strings.Join(slices.Sorted(slices.Values(one.query)), " ") {
+			t.Errorf("%s %s takes %v and describes %v", one.method, one.path, one.query, query)
+		}
+	}
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			described = append(described, method+" "+path)
+		}
+	}
+	slices.Sort(served)
+	slices.Sort(described)
+	if !slices.Equal(served, described) {
+		t.Fatalf("served:    %v\ndescribed: %v", served, described)
+	}
+}
+
+// TestAnswersMatchTheDescription asks every route for real, rightly and
+// wrongly, and holds each answer against openapi.yaml.
+func TestAnswersMatchTheDescription(t *testing.T) {
+	doc, b := description(t), newBox(t, t.TempDir())
+	b.queue.Report(appliance.Event{Kind: appliance.EventCall, Call: &appliance.Call{
+		ID: "abcdefgh", Start: noon, Answer: noon, End: noon, Direction: appliance.Outbound, Verdict: appliance.Block, Reason: appliance.ReasonHighRisk}})
+	b.queue.Report(appliance.Event{Kind: appliance.EventCall, Call: &appliance.Call{
+		ID: "abzzzzzz", Start: noon, Direction: appliance.Inbound, Verdict: appliance.Allow, Reason: appliance.ReasonInbound}})
+	b.queue.Report(appliance.Event{Time: noon, Kind: appliance.EventRefusal, Reason: appliance.ReasonUnknownDialog, Message: "x"})
+	b.Flush()
+	b.Sample(appliance.Drop{Time: noon, Interface: "wan", Protocol: "udp", Reason: appliance.ReasonSIPSource})
+	older := policy.Builtin()
+	older.Serial = 9
+	b.mustOffer(older)
+	older.Serial = 8
+	asked := map[string]bool{}
+	for _, tc := range []struct {
+		method, target, body string
+		status               int
+	}{
+		{"GET", "/status", "", 200},
+		{"GET", "/status?x=1", "", 400},
+		{"GET", "/calls", "", 200},
+		{"GET", "/calls?verdict=block&limit=1&since=2026-01-01T00:00:00Z", "", 200},
+		{"GET", "/calls?verdict=maybe&limit=x&since=now", "", 400},
+		{"GET", "/calls?limit=1&limit=2", "", 400},
+		{"GET", "/calls/abcdefgh", "", 200},
+		{"GET", "/calls/abc", "", 200},
+		{"GET", "/calls/ab", "", 400},
+		{"GET", "/calls/zz", "", 404},
+		{"GET", "/drops", "", 200},
+		{"GET", "/drops?after=1&limit=5", "", 200},
+		{"GET", "/drops?after=-1", "", 400},
+		{"GET", "/events", "", 200},
+		{"GET", "/events?kind=refusal&after=0&limit=1&since=2026-01-01T00:00:00Z", "", 200},
+		{"GET", "/events?kind=nothing", "", 400},
+		{"GET", "/top", "", 200},
+		{"GET", "/top?limit=1001", "", 400},
+		{"POST", "/try", `{"dialled":"0011 252 61 555 0148"}`, 200},
+		{"POST", "/try", `{"dialled":"000","from":"100"}`, 200},
+		{"POST", "/try", `{"dialled":"000","trunk":"nobody"}`, 404},
+		{"POST", "/try", `{"dialled":""}`, 400},
+		{"POST", "/try", `{"dialled":1}`, 400},
+		{"POST", "/try", `{"dialed":"000"}`, 400},
+		{"POST", "/try", `{"dialled":"000"} {}`, 400},
+		{"POST", "/try", ``, 400},
+		{"POST", "/try", `{"dialled":"` + strings.Repeat("0", api.MaxBody) + `"}`, 413},
+		{"GET", "/policy", "", 200},
+		{"PUT", "/policy", string(policy.Encode(older)), 400},
+		{"PUT", "/policy", string(policy.Encode(b.State().Policy)), 200},
+		{"GET", "/settings", "", 200},
+		{"PUT", "/settings", string(named("Depot")), 200},
+		{"PUT", "/settings", `{}`, 400},
+		{"PUT", "/settings", strings.Repeat(" ", api.MaxBody+1), 413},
+		{"GET", "/allow", "", 200},
+		{"POST", "/allow", `{"prefix":"+25261","reason":"a customer","until":"2026-08-01T00:00:00Z"}`, 200},
+		{"GET", "/allow", "", 200},
+		{"POST", "/allow", `{"prefix":"+2","reason":"x"}`, 403},
+		{"POST", "/allow", `{"prefix":"x","reason":""}`, 400},
+		{"DELETE", "/allow/+25261", "", 200},
+		{"DELETE", "/allow/+25261", "", 404},
+		{"GET", "/openapi.yaml", "", 200},
+	} {
+		name := tc.method + " " + tc.target + " " + tc.body
+		name = name[:min(len(name), 70)]
+		t.Run(name, func(t *testing.T) {
+			request := httptest.NewRequest(tc.method, tc.target, strings.NewReader(tc.body))
+			if tc.body != "" {
+				request.Header.Set("Content-Type", "application/json")
+			}
+			route := described(doc, request)
+			if route == nil {
+				t.Fatal("the route is not described")
+			}
+			asked[tc.method+" "+route.Path] = true
+			input := &openapi3filter.RequestValidationInput{Request: request, Route: route, PathParams: pathParams(route.Path, request.URL.Path)}
+			if tc.status == 200 {
+				if err := openapi3filter.ValidateRequest(context.Background(), input); err != nil {
+					t.Fatalf("a request that is answered is not as described: %v", err)
+				}
+				request.Body = http.NoBody
+				if tc.body != "" {
+					request = httptest.NewRequest(tc.method, tc.target, strings.NewReader(tc.body))
+				}
+			}
+			answer := httptest.NewRecorder()
+			b.server().ServeHTTP(answer, request)
+			if answer.Code != tc.status {
+				t.Fatalf("status %d: %s", answer.Code, answer.Body)
+			}
+			checked := &openapi3filter.ResponseValidationInput{RequestValidationInput: input, Status: answer.Code, Header: answer.Header()}
+			checked.SetBodyBytes(answer.Body.Bytes())
+			if err := openapi3filter.ValidateResponse(context.Background(), checked); err != nil {
+				t.Fatalf("%v\n%s", err, answer.Body)
+			}
+		})
+	}
+	for _, one := range b.server().routes() {
+		if !asked[one.method+" "+one.path] {
+			t.Errorf("%s %s was never asked", one.method, one.path)
+		}
+	}
+}
+
+// described finds the operation of a request; no path of ours has more than one
+// parameter, and that is the last segment.
+func described(doc *openapi3.T, request *http.Request) *routers.Route {
+	for path, item := range doc.Paths.Map() {
+		start, parameter, _ := strings.Cut(path, "{")
+		same := request.URL.Path == path || parameter != "" && strings.HasPrefix(request.URL.Path, start) && len(request.URL.Path) > len(start)
+		if operation := item.GetOperation(request.Method); same && operation != nil {
+			return &routers.Route{Spec: doc, Path: path, PathItem: item, Method: request.Method, Operation: operation}
+		}
+	}
+	return nil
+}
+
+func pathParams(path, target string) map[string]string {
+	start, parameter, found := strings.Cut(path, "{")
+	if !found {
+		return nil
+	}
+	return map[string]string{strings.TrimSuffix(parameter, "}"): strings.TrimPrefix(target, start)}
+}
+
+func TestUnavailableIsDescribed(t *testing.T) {
+	b := newBox(t, t.TempDir())
+	b.gate.refuse = errNo
+	for _, target := range []string{"/drops", "/top"} {
+		answer := httptest.NewRecorder()
+		b.server().ServeHTTP(answer, httptest.NewRequest("GET", target, nil))
+		if answer.Code != 503 || !bytes.Contains(answer.Body.Bytes(), []byte(`"unavailable"`)) {
+			t.Errorf("%s: %d %s", target, answer.Code, answer.Body)
+		}
+	}
+}
+
+func TestNowhere(t *testing.T) {
+	b := newBox(t, t.TempDir())
+	for _, tc := range []struct {
+		method, target, allow string
+		status                int
+	}{{"GET", "/nothing", "", 404}, {"DELETE", "/allow", "GET POST", 405}, {"POST", "/status", "GET", 405}} {
+		answer := httptest.NewRecorder()
+		b.server().ServeHTTP(answer, httptest.NewRequest(tc.method, tc.target, nil))
+		allow := strings.Join(answer.Header().Values("Allow"), " ")
+		if answer.Code != tc.status || allow != tc.allow || !strings.Contains(answer.Body.String(), `"errors"`) {
+			t.Errorf("%s %s: %d, allow %q: %s", tc.method, tc.target, answer.Code, allow, answer.Body)
+		}
+	}
+}

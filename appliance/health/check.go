@@ -1,0 +1,140 @@
+package health
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ringfence/ringfence/appliance"
+)
+
+func check(name string, level appliance.Level, format string, args ...any) appliance.Check {
+	return appliance.Check{Name: name, Level: level, Message: fmt.Sprintf(format, args...)}
+}
+
+// checkGate compares the kernel with the rules: one check for the generation,
+// one for each interface.
+func checkGate(want Want, have Perimeter) []appliance.Check {
+	var checks []appliance.Check
+	for _, name := range want.WAN {
+		checks = append(checks, checkInterface(name, have.Interfaces))
+	}
+	switch {
+	case len(want.WAN) == 0 && len(have.Interfaces) == 0 && have.Error == "":
+		checks = append(checks, check("gate", appliance.Amber, "no WAN interface is named in the settings, nothing is guarded"))
+	case have.Error != "":
+		checks = append(checks, check("gate", appliance.Red, "the generation in force can't be read: %s", have.Error))
+	case have.Generation != want.Generation:
+		checks = append(checks, check("gate", appliance.Red, "generation %s is in the kernel, %s should be", orNone(have.Generation), want.Generation))
+	default:
+		checks = append(checks, check("gate", appliance.Green, "generation %s is in the kernel", have.Generation))
+	}
+	return checks
+}
+
+func orNone(digest string) string {
+	if digest == "" {
+		return "none"
+	}
+	return digest
+}
+
+func checkInterface(name string, have []Interface) appliance.Check {
+	at := slices.IndexFunc(have, func(one Interface) bool { return one.Name == name })
+	switch {
+	case at < 0:
+		return check("gate "+name, appliance.Red, "not guarded")
+	case have[at].Error != "":
+		return check("gate "+name, appliance.Red, "not guarded: %s", have[at].Error)
+	case have[at].Mode != "native":
+		return check("gate "+name, appliance.Green, "guarded in %s mode: the driver can't do better, a flood costs more CPU", have[at].Mode)
+	default:
+		return check("gate "+name, appliance.Green, "guarded in native mode")
+	}
+}
+
+// checkInspector wants a UDP and a TCP socket for every address.
+func checkInspector(want []netip.AddrPort, have []string, trouble error) appliance.Check {
+	var missing []string
+	for _, addr := range want {
+		for _, transport := range []string{"udp", "tcp"} {
+			if socket := transport + " " + addr.String(); !slices.Contains(have, socket) {
+				missing = append(missing, socket)
+			}
+		}
+	}
+	switch {
+	case len(missing) > 0 && trouble != nil:
+		return check("inspector", appliance.Red, "not listening on %s: %v", strings.Join(missing, ", "), trouble)
+	case len(missing) > 0:
+		return check("inspector", appliance.Red, "not listening on %s", strings.Join(missing, ", "))
+	default:
+		return check("inspector", appliance.Green, "listening on %s", strings.Join(have, ", "))
+	}
+}
+
+// asideShown is how long a database that was set aside is worth a word.
+const asideShown = 7 * 24 * time.Hour
+
+func (m *Monitor) checkStore(now time.Time) appliance.Check {
+	if err := m.store.Probe(); err != nil {
+		return check("store", appliance.Red, "calls and changes can't be kept: %v", err)
+	}
+	if name, at := m.store.SetAside(); name != "" && now.Sub(at) < asideShown {
+		return check("store", appliance.Amber, "the database could not be used on %s and a new one was started; the old one is kept as %s",
+			at.Format(time.DateOnly), name)
+	}
+	return check("store", appliance.Green, "a test record was written")
+}
+
+// Bounds of free space in percent of the partition.
+const (
+	spaceAmber = 15
+	spaceRed   = 3
+)
+
+func (m *Monitor) checkSpace() appliance.Check {
+	free, total, err := m.store.Space()
+	if err != nil {
+		return check("space", appliance.Red, "%v", err)
+	}
+	percent := free * 100 / max(total, 1)
+	level := appliance.Green
+	if percent < spaceAmber {
+		level = appliance.Amber
+	}
+	if percent < spaceRed {
+		level = appliance.Red
+	}
+	return check("space", level, "%d MiB free, %d %% of the data partition", free>>20, percent)
+}
+
+func checkJournal(lost uint64) appliance.Check {
+	if lost > 0 {
+		return check("journal", appliance.Amber, "%d events since the daemon started are in no record", lost)
+	}
+	return check("journal", appliance.Green, "every event is recorded")
+}
+
+// epoch is before the first release: a clock that shows less was never set.
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func checkClock(now time.Time) appliance.Check {
+	if now.Before(epoch) {
+		return check("clock", appliance.Amber, "the clock shows %s: exceptions with an end last longer than they should", now.UTC().Format(time.DateOnly))
+	}
+	return check("clock", appliance.Green, "the clock shows %s", now.UTC().Format(time.DateTime+" MST"))
+}
+
+func (m *Monitor) checkPorts(ports []uint16) appliance.Check {
+	open, err := m.ports.Unreserved(ports)
+	if err != nil {
+		return check("ports", appliance.Amber, "whether the kernel keeps off the guarded ports can't be read: %v", err)
+	}
+	if len(open) > 0 {
+		return check("ports", appliance.Amber, "the kernel may pick guarded ports for connections of its own: %s", strings.Trim(fmt.Sprint(open), "[]"))
+	}
+	return check("ports", appliance.Green, "the kernel keeps off the guarded ports")
+}
