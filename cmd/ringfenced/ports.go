@@ -1,0 +1,52 @@
+package main
+
+import (
+	"slices"
+
+	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/control"
+	"github.com/ringfence/ringfence/appliance/health"
+	"github.com/ringfence/ringfence/appliance/network"
+	"github.com/ringfence/ringfence/appliance/rules"
+)
+
+// ports asks the kernel about the ports that it may pick for itself.
+type ports struct{ proc string }
+
+// reserve keeps the guarded ports out of the ephemeral range.
+func (p ports) reserve(r *rules.Rules) error { return network.Reserve(p.proc, guarded(r)) }
+
+// Unreserved returns those of the ports that the kernel may pick.
+func (p ports) Unreserved(of []uint16) ([]uint16, error) { return network.Unreserved(p.proc, of) }
+
+func guarded(r *rules.Rules) []uint16 {
+	guard := r.Guard()
+	return slices.Concat(guard.Ports[:]...)
+}
+
+// wanted tells health what the documents in force ask for.
+type wanted struct{ box *control.Control }
+
+// Want reads the state in force, once.
+func (w wanted) Want() health.Want {
+	state, journal := w.box.State(), w.box.Journal()
+	return health.Want{
+		Site:       state.Settings.Site.Name,
+		Generation: state.Rules.Digest(),
+		WAN:        state.Settings.Network.WAN,
+		Listen:     state.Rules.SIP().Listen,
+		Ports:      guarded(state.Rules),
+		Lost:       journal.Lost + journal.Unwritten,
+		Notes: []appliance.Check{
+			document(state, appliance.DocumentPolicy),
+			document(state, appliance.DocumentSettings),
+		},
+	}
+}
+
+func document(state *control.State, name appliance.Document) appliance.Check {
+	if note, found := state.Notes[name]; found {
+		return appliance.Check{Name: string(name), Level: note.Level, Message: note.Message}
+	}
+	return appliance.Check{Name: string(name), Level: appliance.Green, Message: "revision " + state.Revision(name) + " is in force"}
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ringfence/ringfence/appliance/control"
+	"github.com/ringfence/ringfence/appliance/gate"
+	"github.com/ringfence/ringfence/appliance/health"
+	"github.com/ringfence/ringfence/appliance/store"
+)
+
+// The hands are what the heads ask for.
+var (
+	_ control.Gate      = (*perimeter)(nil)
+	_ control.Documents = (*store.Store)(nil)
+	_ control.Records   = (*store.Store)(nil)
+	_ control.Inspector = (*proxy)(nil)
+	_ control.Health    = (*health.Monitor)(nil)
+	_ health.Gate       = (*perimeter)(nil)
+	_ health.Inspector  = (*proxy)(nil)
+	_ health.Store      = (*store.Store)(nil)
+	_ health.Documents  = wanted{}
+	_ health.Ports      = ports{}
+)
+
+// retention is what the records may take of the data partition: at about
+// 600 bytes a call, 50,000 of them are 30 MB.
+func retention() store.Retention { return store.Retention{Age: 90 * 24 * time.Hour, Rows: 50_000} }
+
+// run is the whole command; its result is the exit status.
+func run(ctx context.Context, e env) int {
+	c, err := parse(e)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintf(e.stderr, "ringfenced: %v\n", err)
+		return 2
+	case c.version:
+		fmt.Fprintln(e.stdout, version())
+		return 0
+	case c.detach:
+		err = detach(c)
+	default:
+		err = serve(ctx, e, c)
+	}
+	if err != nil {
+		fmt.Fprintf(e.stderr, "ringfenced: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// detach takes the gate off, for uninstalling.
+func detach(c config) error {
+	if conn, err := net.Dial("unix", c.socket); err == nil {
+		conn.Close()
+		return fmt.Errorf("a daemon answers at %s: stop it first", c.socket)
+	}
+	return gate.Remove(c.bpffs)
+}
+
+// task is something long-lived. Run returns nil after ctx ended, and an error
+// where the daemon can't go on without it.
+type task struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
+// serve is the parts list of the box, in the order in which they depend on each
+// other. The gate is shut before any SIP listener opens, and stays attached
+// when serve returns.
+func serve(ctx context.Context, e env, c config) error {
+	log := slog.New(slog.NewTextHandler(e.stderr, nil))
+	log.Info("start", "version", version(), "state", c.state)
+
+	disk, err := store.Open(c.state, retention(), e.now)
+	if err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
+	defer closing(log, "store", disk.Close)
+
+	queue := control.NewQueue()
+	wan := newPerimeter(c.bpffs, queue.Report, e.now)
+	defer closing(log, "gate", wan.Close)
+
+	box := control.New(wan, disk, disk, queue, e.now, log)
+	kernel := ports{e.proc}
+	shut := newShutting(box, kernel, log)
+	shut.try()
+
+	sip := newProxy(box, queue.Report, shut.done, e.now)
+	monitor := health.New(version(), e.now, wanted{box}, wan, sip, disk, kernel)
+	api := control.NewServer(box, sip, monitor, log)
+	socket, err := control.Listen(c.socket)
+	if err != nil {
+		return fmt.Errorf("open control socket: %w", err)
+	}
+	clock := schedule{box: box, wan: wan, kernel: kernel, disk: disk, monitor: monitor, report: queue.Report, now: e.now, log: log}
+
+	err = together(ctx, log, []task{
+		{"gate", shut.run},
+		{"records", box.Run},
+		{"inspector", sip.run},
+		{"samples", func(ctx context.Context) error { return wan.sample(ctx, box.Sample) }},
+		{"schedule", clock.run},
+		{"control", func(ctx context.Context) error { return api.Serve(ctx, socket) }},
+	})
+	box.Flush()
+	log.Info("stop", "gate", "stays attached")
+	return err
+}
+
+// closing says what could not be put away in order. Nothing can be done then.
+func closing(log *slog.Logger, name string, end func() error) {
+	if err := end(); err != nil {
+		log.Error("close", "part", name, "err", err)
+	}
+}
+
+// together runs every task until ctx ends or one of them fails, and waits for
+// all.
+func together(ctx context.Context, log *slog.Logger, tasks []task) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, one := range tasks {
+		group.Go(func() error {
+			log.Info("task starts", "task", one.name)
+			if err := one.run(ctx); err != nil {
+				return fmt.Errorf("run %s: %w", one.name, err)
+			}
+			if ctx.Err() == nil {
+				return fmt.Errorf("run %s: it ended by itself", one.name)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
