@@ -1,0 +1,209 @@
+// Command inspector measures the SIP inspector against Debian's kamailio doing the
+// same prefix job (../kamailio.cfg): the same box, the same load from the same
+// sipp, both running throughout, loaded in turn. It prints ratios only, each the
+// median over the rounds, because absolute figures belong to the machine.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+
+	"github.com/ringfence/ringfence/scripts/peers"
+)
+
+func main() {
+	rounds := flag.Int("rounds", 5, "rounds, each of every measurement for either side")
+	calls := flag.Int("calls", 1500, "calls of one measurement under load")
+	probes := flag.Int("probes", 200, "calls of one measurement of latency")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *rounds, *calls, *probes); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// bench is the lab with both proxies on its box.
+type bench struct {
+	lab       *peers.Lab
+	ringfence proxy
+	kamailio  proxy
+	calls     int
+	probes    int
+}
+
+// proxy is one side: where it listens and the processes that are its cost.
+type proxy struct {
+	name string
+	lan  string
+	pids []int
+}
+
+func run(ctx context.Context, rounds, calls, probes int) (err error) {
+	logs, err := os.MkdirTemp("", "ringfence-bench-")
+	if err != nil {
+		return err
+	}
+	lab, err := peers.Open("rf-bench", "", logs)
+	if err != nil {
+		return err
+	}
+	lab.Bin = filepath.Join(lab.Root, "build")
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer func() {
+		_, downErr := lab.Script(context.WithoutCancel(ctx), "down")
+		if err = errors.Join(err, downErr); err == nil {
+			err = os.RemoveAll(logs)
+		} else {
+			err = fmt.Errorf("%w (logs in %s)", err, logs)
+		}
+	}()
+	b := &bench{lab: lab, calls: calls, probes: probes}
+	version, err := b.raise(ctx)
+	if err != nil {
+		return err
+	}
+	figures, err := b.measure(ctx, rounds)
+	if err != nil {
+		return err
+	}
+	return report(figures, rounds, version)
+}
+
+// raise puts both proxies on the box and a provider behind them, and returns
+// kamailio's version.
+func (b *bench) raise(ctx context.Context) (string, error) {
+	if _, err := b.lab.Script(ctx, "down"); err != nil {
+		return "", err
+	}
+	if _, err := b.lab.Script(ctx, "up"); err != nil {
+		return "", err
+	}
+	if err := b.guardBoth(); err != nil {
+		return "", err
+	}
+	if _, err := b.lab.Script(ctx, "daemon", "start"); err != nil {
+		return "", err
+	}
+	var err error
+	if b.ringfence, err = b.daemon(); err != nil {
+		return "", err
+	}
+	if b.kamailio, err = b.startKamailio(ctx); err != nil {
+		return "", err
+	}
+	if _, err = b.lab.Serve(ctx, peers.Script{Name: "provider", Host: "provider", Scenario: "ring",
+		Local: peers.Provider + ":5060", Quiet: true}); err != nil {
+		return "", err
+	}
+	out, err := b.lab.Command(ctx, "box", "kamailio", "-v").Output()
+	words := strings.Fields(string(out))
+	if err != nil || len(words) < 3 {
+		return "", fmt.Errorf("ask kamailio for its version: %w", err)
+	}
+	return words[2], nil
+}
+
+// guardBoth adds kamailio's port to the guarded ones, so that the gate has the
+// same work on either path.
+func (b *bench) guardBoth() error {
+	from := filepath.Join(b.lab.Root, "scripts/lab.d/settings.json")
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	var settings map[string]any
+	if err := json.Unmarshal(data, &settings); err != nil {
+		return fmt.Errorf("read %s: %w", from, err)
+	}
+	settings["ports"] = map[string]any{"sip": []int{5070}, "http": []int{}}
+	if data, err = json.Marshal(settings); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(b.lab.State(), "settings.json"), data, 0o600)
+}
+
+// figures are the measurements of all rounds, by name.
+type figures map[string][]float64
+
+func (f figures) add(name string, value float64) { f[name] = append(f[name], value) }
+
+func (f figures) median(name string) float64 { return quantile(f[name], 0.5) }
+
+// quantile is the nearest-rank quantile of values, which must not be empty.
+func quantile(values []float64, q float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+}
+
+// measure alternates between the sides, and turns the order round every round.
+func (b *bench) measure(ctx context.Context, rounds int) (figures, error) {
+	all := figures{}
+	sides := []proxy{b.ringfence, b.kamailio}
+	for _, side := range sides { // warm up, unmeasured
+		if err := b.round(ctx, side, figures{}); err != nil {
+			return nil, err
+		}
+	}
+	for n := range rounds {
+		if err := b.latency(ctx, "direct", peers.Provider+":5060", all); err != nil {
+			return nil, err
+		}
+		for _, side := range sides {
+			if err := b.round(ctx, side, all); err != nil {
+				return nil, err
+			}
+		}
+		slices.Reverse(sides)
+		fmt.Fprintf(os.Stderr, "inspector: round %d of %d\n", n+1, rounds)
+	}
+	return all, nil
+}
+
+func (b *bench) round(ctx context.Context, side proxy, all figures) error {
+	if err := b.load(ctx, side, "call", "+61255500101", all); err != nil {
+		return err
+	}
+	if err := b.load(ctx, side, "refused", "0011252615550148", all); err != nil {
+		return err
+	}
+	return b.latency(ctx, side.name, side.lan, all)
+}
+
+func report(f figures, rounds int, version string) error {
+	ratio := func(name string) float64 { return f.median("ringfence "+name) / f.median("kamailio "+name) }
+	added := func(name string) float64 {
+		direct := f.median("direct " + name)
+		return (f.median("ringfence "+name) - direct) / (f.median("kamailio "+name) - direct)
+	}
+	fmt.Printf("inspector / kamailio %s, the same sipp load in turn, medians of %d rounds\n"+
+		"(ringfenced keeps dialogs and writes a record of every call, this kamailio does neither)\n", version, rounds)
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, row := range []struct {
+		what   string
+		better string
+		ratio  float64
+	}{
+		{"calls per second, 100 at a time", "more", ratio("call rate")},
+		{"CPU per completed call", "less", ratio("call cpu")},
+		{"refusals per second, 100 at a time", "more", ratio("refused rate")},
+		{"CPU per refused call", "less", ratio("refused cpu")},
+		{"added latency of an INVITE, p50", "less", added("p50")},
+		{"added latency of an INVITE, p99", "less", added("p99")},
+	} {
+		fmt.Fprintf(w, "  %s\t%.2fx\t(%s is better)\n", row.what, row.ratio, row.better)
+	}
+	return w.Flush()
+}
