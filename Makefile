@@ -1,0 +1,26 @@
+# Ringfence. `make` lists the targets. make demo and make test need nothing but Go,
+# git and make on Debian 12 or 13, as root: scripts/bootstrap fetches the rest.
+FUZZTIME := 30s
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+demo: ## the whole box against real peers and attackers, under two minutes (root)
+	@scripts/bootstrap demo && go run ./scripts/demo
+run: ## the lab with the box in it, and a prompt to play in (root)
+	@scripts/bootstrap run && scripts/play
+test: ## every test, race detector on, end-to-end ones included (root)
+	@scripts/bootstrap test && go test -race $(TESTFLAGS) ./...
+bench: ## the gate and the inspector against their peers, in ratios (root)
+	@scripts/bootstrap bench && scripts/bench/run
+generate: ## the eBPF objects anew (clang 19)
+	@scripts/bootstrap generate && go generate ./...
+lint: ## gofmt, vet, clang-format, shellcheck, golangci-lint
+	@scripts/bootstrap lint && scripts/lint
+build: ## every command for this machine into build/; ALL=1 for every target
+	@scripts/build $(ALL)
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@scripts/fuzz $(FUZZTIME)
+clean: ## remove build/
+	@rm -rf build
+
+.PHONY: help demo run test bench generate lint build fuzz clean
