@@ -43,11 +43,3 @@ func (v *Verdict) UnmarshalText(text []byte) error {
 	}
 	return nil
 }
-
-// Worse returns the stricter of two verdicts.
-func Worse(a, b Verdict) Verdict {
-	if a == Allow && b == Allow {
-		return Allow
-	}
-	return Block
-}

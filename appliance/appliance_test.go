@@ -25,20 +25,6 @@ func TestZeroMeansNo(t *testing.T) {
 	}
 }
 
-func TestWorse(t *testing.T) {
-	for _, a := range []Verdict{Block, Allow, 7} {
-		for _, b := range []Verdict{Block, Allow, 7} {
-			want := Block
-			if a == Allow && b == Allow {
-				want = Allow
-			}
-			if got := Worse(a, b); got != want {
-				t.Errorf("Worse(%d, %d) = %v, want %v", a, b, got, want)
-			}
-		}
-	}
-}
-
 func TestWorstOf(t *testing.T) {
 	green, amber, red := Check{Level: Green}, Check{Level: Amber}, Check{Level: Red}
 	for _, row := range []struct {
