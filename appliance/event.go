@@ -82,6 +82,17 @@ type Drop struct {
 	VLAN        uint16         `json:"vlan,omitempty"`
 	Length      uint16         `json:"length"` // bytes of the frame
 	Reason      Reason         `json:"reason"`
+	// Weight is how many dropped packets the sample stands for, at least 1.
+	Weight uint64 `json:"weight"`
+}
+
+// Ban shuts a source out of everything guarded and every new connection until a
+// moment, unless a document spares it.
+type Ban struct {
+	Source netip.Prefix `json:"source"` // one IPv4 address (/32) or one IPv6 site (/64)
+	Since  time.Time    `json:"since"`
+	Until  time.Time    `json:"until"`
+	Reason string       `json:"reason"`
 }
 
 // Tally is an exact count of packets and their frame bytes.

@@ -19,6 +19,15 @@ const (
 	ReasonFragmentTiny
 	ReasonHeaderChain
 	ReasonVLANDepth
+	ReasonFragmentDropped
+	ReasonSourceRoute
+	ReasonRedirectICMP
+	ReasonTunnelSource
+	ReasonTunnelDepth
+	ReasonBanned
+	ReasonFeed
+	ReasonRateLimit
+	ReasonSIPPayload
 )
 
 // Packets that the gate passes.
@@ -29,6 +38,9 @@ const (
 	ReasonSIPAllowed
 	ReasonHTTPAllowed
 	ReasonFragmentLater
+	ReasonOpenService
+	ReasonReply
+	ReasonExempt
 )
 
 // FirstCallReason is the lowest value that the kernel never uses.
@@ -86,12 +98,25 @@ var reasons = map[Reason]reasonText{
 	ReasonHeaderChain:  {"header_chain", "the IPv6 header chain is longer than the bound", Block},
 	ReasonVLANDepth:    {"vlan_depth", "the frame carries more than two VLAN tags", Block},
 
+	ReasonFragmentDropped: {"fragment_dropped", "a later fragment of a packet whose first was dropped", Block},
+	ReasonSourceRoute:     {"source_route", "the sender prescribes the route", Block},
+	ReasonRedirectICMP:    {"redirect_icmp", "an ICMP redirect from the internet", Block},
+	ReasonTunnelSource:    {"tunnel_source", "a tunnel from a source that no document names", Block},
+	ReasonTunnelDepth:     {"tunnel_depth", "a tunnel in a tunnel, or one that can't be looked into", Block},
+	ReasonBanned:          {"banned", "the source is banned", Block},
+	ReasonFeed:            {"feed", "the source is on a deny feed", Block},
+	ReasonRateLimit:       {"rate_limit", "the source sends more than its limit", Block},
+	ReasonSIPPayload:      {"sip_payload", "a SIP request from a stranger to another port", Block},
+
 	ReasonNotIP:         {"not_ip", "not an IP packet", Allow},
 	ReasonOtherProtocol: {"other_protocol", "neither TCP nor UDP", Allow},
 	ReasonNotGuarded:    {"not_guarded", "the port is not guarded", Allow},
 	ReasonSIPAllowed:    {"sip_allowed", "the source may speak SIP", Allow},
 	ReasonHTTPAllowed:   {"http_allowed", "the source may administer", Allow},
 	ReasonFragmentLater: {"fragment_later", "a later fragment, harmless without its first", Allow},
+	ReasonOpenService:   {"open_service", "the port is open to the internet", Allow},
+	ReasonReply:         {"reply", "a reply to a flow that began inside", Allow},
+	ReasonExempt:        {"exempt", "the interface is not a WAN of ours", Allow},
 
 	ReasonEmergency:          {"emergency", "an emergency number", Allow},
 	ReasonInternal:           {"internal", "an internal call", Allow},
