@@ -182,27 +182,52 @@ func (m *Mistakes) Networks(field string, list []string, one func(field, s strin
 	return out
 }
 
-// Ports checks two lists of ports: 1 to 65535, no repeats, none in both.
-func (m *Mistakes) Ports(field string, sip, http []int) (sipPorts, httpPorts []uint16) {
-	owner := make(map[int]string)
+// Ports are the lists of ports that a document guards, by what may reach them.
+type Ports struct {
+	SIP  []uint16
+	HTTP []uint16
+	Open []uint16 // by the internet, except by what stands on a feed
+}
+
+// RawPorts are Ports in JSON.
+type RawPorts struct {
+	SIP  []int `json:"sip"`
+	HTTP []int `json:"http"`
+	Open []int `json:"open"`
+}
+
+// Ports checks lists of ports: 1 to 65535, and each once in all of them.
+func (m *Mistakes) Ports(field string, raw RawPorts) Ports {
+	line := make(map[int]string)
 	list := func(name string, ports []int) []uint16 {
 		var out []uint16
 		for i, port := range ports {
 			at := fmt.Sprintf("%s.%s[%d]", field, name, i)
-			switch other, taken := owner[port]; {
+			switch other, taken := line[port]; {
 			case port < 1 || port > 65535:
 				m.Add(at, "want a port from 1 to 65535, found %d", port)
-			case taken && other == name:
-				m.Add(at, "%d is given twice", port)
 			case taken:
-				m.Add(at, "%d is a SIP port already; a port serves one or the other", port)
+				m.Add(at, "%d stands at %s already; a port has one service", port, other)
+			default:
+				line[port] = at
 			}
-			owner[port] = name
 			out = append(out, uint16(port))
 		}
 		return out
 	}
-	return list("sip", sip), list("http", http)
+	return Ports{SIP: list("sip", raw.SIP), HTTP: list("http", raw.HTTP), Open: list("open", raw.Open)}
+}
+
+// RawPortsOf is the way back.
+func RawPortsOf(p Ports) RawPorts {
+	raw := func(ports []uint16) []int {
+		out := []int{}
+		for _, port := range ports {
+			out = append(out, int(port))
+		}
+		return out
+	}
+	return RawPorts{raw(p.SIP), raw(p.HTTP), raw(p.Open)}
 }
 
 // Prefix checks the head of an E.164 number: a plus and 1 to 15 digits, the

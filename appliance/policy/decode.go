@@ -9,25 +9,24 @@ import (
 // The raw structs are the document as it stands on disk and on the wire. Only
 // refine turns one into a Policy.
 type rawPolicy struct {
-	Schema       int              `json:"schema"`
-	Serial       uint64           `json:"serial"`
-	Issuer       string           `json:"issuer"`
-	Issued       string           `json:"issued,omitempty"`
-	Ports        rawPorts         `json:"ports"`
-	Providers    []rawProvider    `json:"providers"`
-	Admins       []rawAdmin       `json:"admins"`
-	Destinations *rawDestinations `json:"destinations"`
-	Grants       rawGrants        `json:"grants"`
-}
-
-type rawPorts struct {
-	SIP  []int `json:"sip"`
-	HTTP []int `json:"http"`
+	Schema       int                  `json:"schema"`
+	Serial       uint64               `json:"serial"`
+	Issuer       string               `json:"issuer"`
+	Issued       string               `json:"issued,omitempty"`
+	Ports        document.RawPorts    `json:"ports"`
+	Providers    []rawProvider        `json:"providers"`
+	Admins       []rawAdmin           `json:"admins"`
+	Tunnels      []document.RawTunnel `json:"tunnels"`
+	Feeds        []document.RawFeed   `json:"feeds"`
+	Limits       document.RawLimits   `json:"limits"`
+	Destinations *rawDestinations     `json:"destinations"`
+	Grants       rawGrants            `json:"grants"`
 }
 
 type rawProvider struct {
 	Name     string   `json:"name"`
 	Networks []string `json:"networks"`
+	Names    []string `json:"names"`
 }
 
 type rawAdmin struct {
@@ -51,6 +50,7 @@ type rawGrants struct {
 	Providers  bool `json:"providers"`
 	Admins     bool `json:"admins"`
 	AdminSIP   bool `json:"admin_sip"`
+	Tunnels    bool `json:"tunnels"`
 	Exceptions int  `json:"exceptions"`
 }
 
@@ -73,6 +73,9 @@ func refine(raw rawPolicy, m document.Mistakes) (Policy, error) {
 		Ports:        refinePorts(&m, raw.Ports),
 		Providers:    refineProviders(&m, raw.Providers),
 		Admins:       refineAdmins(&m, raw.Admins),
+		Tunnels:      m.Tunnels("tunnels", raw.Tunnels),
+		Feeds:        m.Feeds("feeds", raw.Feeds),
+		Limits:       m.Limits("limits", raw.Limits),
 		Destinations: refineDestinations(&m, raw.Destinations),
 		Grants:       refineGrants(&m, raw.Grants),
 	}
@@ -84,12 +87,11 @@ func refine(raw rawPolicy, m document.Mistakes) (Policy, error) {
 
 // refinePorts asks for a SIP port, because a policy that guards none is a
 // mistake that nobody would notice.
-func refinePorts(m *document.Mistakes, raw rawPorts) Ports {
+func refinePorts(m *document.Mistakes, raw document.RawPorts) Ports {
 	if len(raw.SIP) == 0 {
 		m.Add("ports.sip", "missing: a policy guards at least one SIP port")
 	}
-	sip, http := m.Ports("ports", raw.SIP, raw.HTTP)
-	return Ports{SIP: sip, HTTP: http}
+	return m.Ports("ports", raw)
 }
 
 func refineProviders(m *document.Mistakes, raw []rawProvider) []Provider {
@@ -98,10 +100,14 @@ func refineProviders(m *document.Mistakes, raw []rawProvider) []Provider {
 	for i, one := range raw {
 		at := fmt.Sprintf("providers[%d]", i)
 		name := m.Name(at+".name", one.Name, names)
-		if len(one.Networks) == 0 {
-			m.Add(at+".networks", "missing: name at least one network")
+		if len(one.Networks) == 0 && len(one.Names) == 0 {
+			m.Add(at+".networks", "missing: say where the provider's signalling comes from, by networks or names")
 		}
-		out = append(out, Provider{Name: name, Networks: m.Networks(at+".networks", one.Networks, m.Network)})
+		out = append(out, Provider{
+			Name:     name,
+			Networks: m.Networks(at+".networks", one.Networks, m.Network),
+			Names:    m.DNSNames(at+".names", one.Names),
+		})
 	}
 	return out
 }
@@ -155,6 +161,6 @@ func refineGrants(m *document.Mistakes, raw rawGrants) Grants {
 	}
 	return Grants{
 		Providers: raw.Providers, Admins: raw.Admins, AdminSIP: raw.AdminSIP,
-		Exceptions: raw.Exceptions,
+		Tunnels: raw.Tunnels, Exceptions: raw.Exceptions,
 	}
 }

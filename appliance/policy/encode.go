@@ -13,7 +13,7 @@ func Encode(p Policy) []byte {
 		Schema: Schema,
 		Serial: p.Serial,
 		Issuer: p.Issuer,
-		Ports:  rawPorts{SIP: rawPortList(p.Ports.SIP), HTTP: rawPortList(p.Ports.HTTP)},
+		Ports:  document.RawPortsOf(p.Ports),
 		Destinations: &rawDestinations{
 			HighRisk: &p.Destinations.HighRisk,
 			Block:    rawList(p.Destinations.Block),
@@ -22,12 +22,15 @@ func Encode(p Policy) []byte {
 		Grants:    rawGrants(p.Grants),
 		Providers: []rawProvider{},
 		Admins:    []rawAdmin{},
+		Tunnels:   document.RawTunnels(p.Tunnels),
+		Feeds:     document.RawFeeds(p.Feeds),
+		Limits:    document.RawLimitsOf(p.Limits),
 	}
 	if !p.Issued.IsZero() {
 		raw.Issued = p.Issued.UTC().Format(time.RFC3339Nano)
 	}
 	for _, one := range p.Providers {
-		provider := rawProvider{Name: one.Name, Networks: []string{}}
+		provider := rawProvider{Name: one.Name, Networks: []string{}, Names: append([]string{}, one.Names...)}
 		for _, network := range one.Networks {
 			provider.Networks = append(provider.Networks, network.String())
 		}
@@ -37,14 +40,6 @@ func Encode(p Policy) []byte {
 		raw.Admins = append(raw.Admins, rawAdmin{one.Name, one.Network.String(), one.SIP})
 	}
 	return document.Write(raw)
-}
-
-func rawPortList(ports []uint16) []int {
-	out := []int{}
-	for _, port := range ports {
-		out = append(out, int(port))
-	}
-	return out
 }
 
 func rawList(list []Destination) []rawDestination {

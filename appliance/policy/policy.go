@@ -10,6 +10,8 @@ package policy
 import (
 	"net/netip"
 	"time"
+
+	"github.com/ringfence/ringfence/appliance/document"
 )
 
 // Schema is the document version that this package reads and writes.
@@ -23,21 +25,24 @@ type Policy struct {
 	Ports        Ports     // guarded ports; settings may add to them
 	Providers    []Provider
 	Admins       []Admin
+	Tunnels      []document.Tunnel // peers of tunnels that end on the WAN
+	Feeds        []document.Feed   // must be in force; settings may add to them
+	Limits       document.Limits   // settings may lower them
 	Destinations Destinations
 	Grants       Grants
 }
 
-// Ports are the destination ports, UDP and TCP alike, that only allowed sources
-// may reach from the WAN.
-type Ports struct {
-	SIP  []uint16
-	HTTP []uint16
-}
+// Ports are destination ports, of every transport protocol alike. Only allowed
+// sources reach those for SIP and HTTP from the WAN; the open ones are open to
+// the internet except to what stands on a feed.
+type Ports = document.Ports
 
-// Provider is a SIP provider and the networks that its signalling comes from.
+// Provider is a SIP provider and where its signalling comes from: networks, and
+// the present addresses of DNS names. There is at least one of them.
 type Provider struct {
 	Name     string
 	Networks []netip.Prefix
+	Names    []string // "sip.example.net", or SRV: "_sip._udp.example.net"
 }
 
 // Admin is a network whose hosts may reach HTTP ports from the WAN, and SIP
@@ -69,6 +74,7 @@ type Grants struct {
 	Providers bool // trunks and SIP sources of the installer's own
 	Admins    bool // HTTP sources on the WAN
 	AdminSIP  bool // SIP for those admins
+	Tunnels   bool // peers of tunnels that end on the WAN
 	// Exceptions is the shortest prefix, in digits without the plus, that
 	// settings may allow against a blocking list: 0 grants none; 7 lets single
 	// numbers and small ranges pass but no country; 3 lets a whole country of a
@@ -86,6 +92,6 @@ func Builtin() Policy {
 		Issuer:       "built in",
 		Ports:        Ports{SIP: []uint16{5060, 5061, 50600}, HTTP: []uint16{80, 443, 8080}},
 		Destinations: Destinations{HighRisk: true},
-		Grants:       Grants{Providers: true, Admins: true, AdminSIP: true, Exceptions: 3},
+		Grants:       Grants{Providers: true, Admins: true, AdminSIP: true, Tunnels: true, Exceptions: 3},
 	}
 }

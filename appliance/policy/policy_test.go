@@ -11,20 +11,29 @@ import (
 	"time"
 
 	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/document"
+	"github.com/ringfence/ringfence/appliance/feed"
 )
 
 func complete() Policy {
 	return Policy{
 		Serial: 7, Issuer: "Example Telecom", Issued: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC),
-		Ports:     Ports{SIP: []uint16{5060, 5061}, HTTP: []uint16{80}},
-		Providers: []Provider{{"Example", []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/32")}}},
-		Admins:    []Admin{{"noc", netip.MustParsePrefix("198.51.100.7/32"), true}},
+		Ports: Ports{SIP: []uint16{5060, 5061}, HTTP: []uint16{80}, Open: []uint16{443}},
+		Providers: []Provider{
+			{"Example", []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/32")}, []string{"sip.example.com"}},
+			{Name: "By name", Names: []string{"_sip._udp.example.org"}},
+		},
+		Admins:  []Admin{{"noc", netip.MustParsePrefix("198.51.100.7/32"), true}},
+		Tunnels: []document.Tunnel{{Name: "core", Network: netip.MustParsePrefix("198.51.100.8/32")}},
+		Feeds: []document.Feed{{Name: "hotspots", Format: feed.FormatRIR, Countries: []string{"SO", "CU"},
+			URL: "https://registry.example/stats", Every: 168 * time.Hour}},
+		Limits: document.Limits{SIP: document.Limit{PerSecond: 50, Burst: 100}},
 		Destinations: Destinations{
 			HighRisk: true,
 			Block:    []Destination{{"+252", "never used"}},
 			Allow:    []Destination{{"+25261", "a branch <office> & co"}},
 		},
-		Grants: Grants{Admins: true, AdminSIP: true, Exceptions: 7},
+		Grants: Grants{Admins: true, AdminSIP: true, Tunnels: true, Exceptions: 7},
 	}
 }
 
@@ -77,6 +86,16 @@ func TestMistakes(t *testing.T) {
 		{"multicast", `203.0.113.0/24`, `224.0.0.0/24`, "providers[0].networks[0]"},
 		{"no network", `203.0.113.0/24`, `example.net`, "providers[0].networks[0]"},
 		{"no provider name", `"name": "Example"`, `"name": ""`, "providers[0].name"},
+		{"provider of nowhere", `"_sip._udp.example.org"`, ``, "providers[1].networks"},
+		{"provider's name with a space", `sip.example.com`, `sip example.com`, "providers[0].names[0]"},
+		{"port for the world too", `443`, `80`, "ports.open[0]"},
+		{"tunnel network", `198.51.100.8/32`, `198.51.100.8/24`, "tunnels[0].network"},
+		{"feed without countries", `"SO",
+        "CU"`, ``, "feeds[0].countries"},
+		{"feed name in capitals", `hotspots`, `Hotspots`, "feeds[0].name"},
+		{"feed with a password", `https://registry`, `https://me:secret@registry`, "feeds[0].url"},
+		{"feed every month", `168h`, `720h`, "feeds[0].every"},
+		{"limit as text", `"per_second": 50`, `"per_second": "50"`, "limits.sip.per_second"},
 		{"no high_risk", `"high_risk": true,`, ``, "destinations.high_risk"},
 		{"prefix without plus", `"+252"`, `"252"`, "destinations.block[0].prefix"},
 		{"prefix of 16 digits", `"+252"`, `"+2520000000000000"`, "destinations.block[0].prefix"},

@@ -13,14 +13,18 @@ import (
 // The raw structs are the document as it stands on disk and on the wire. Only
 // refine turns one into Settings.
 type rawSettings struct {
-	Schema       int             `json:"schema"`
-	Site         rawSite         `json:"site"`
-	Network      rawNetwork      `json:"network"`
-	SIP          rawSIP          `json:"sip"`
-	Trunks       []rawTrunk      `json:"trunks"`
-	Admins       []rawAdmin      `json:"admins"`
-	Ports        rawPorts        `json:"ports"`
-	Destinations rawDestinations `json:"destinations"`
+	Schema       int                  `json:"schema"`
+	Site         rawSite              `json:"site"`
+	Network      rawNetwork           `json:"network"`
+	SIP          rawSIP               `json:"sip"`
+	Trunks       []rawTrunk           `json:"trunks"`
+	Admins       []rawAdmin           `json:"admins"`
+	Tunnels      []document.RawTunnel `json:"tunnels"`
+	Ports        document.RawPorts    `json:"ports"`
+	Feeds        []document.RawFeed   `json:"feeds"`
+	Limits       document.RawLimits   `json:"limits"`
+	Bans         rawBans              `json:"bans"`
+	Destinations rawDestinations      `json:"destinations"`
 }
 
 type rawSite struct {
@@ -53,6 +57,7 @@ type rawTrunk struct {
 	Address   string   `json:"address"`
 	Transport string   `json:"transport"`
 	Networks  []string `json:"networks"`
+	Names     []string `json:"names"`
 	Formats   []string `json:"formats"`
 }
 
@@ -62,9 +67,8 @@ type rawAdmin struct {
 	SIP     bool   `json:"sip"`
 }
 
-type rawPorts struct {
-	SIP  []int `json:"sip"`
-	HTTP []int `json:"http"`
+type rawBans struct {
+	SpareAllowed bool `json:"spare_allowed"`
 }
 
 type rawDestinations struct {
@@ -101,9 +105,14 @@ func refine(raw rawSettings, m document.Mistakes) (Settings, error) {
 		SIP:     refineSIP(&m, raw.SIP),
 		Trunks:  refineTrunks(&m, raw.Trunks),
 		Admins:  refineAdmins(&m, raw.Admins),
+		Tunnels: m.Tunnels("tunnels", raw.Tunnels),
+		Ports:   m.Ports("ports", raw.Ports),
+		Feeds:   m.Feeds("feeds", raw.Feeds),
+		Limits:  m.Limits("limits", raw.Limits),
+		Bans:    Bans(raw.Bans),
+
+		Destinations: refineDestinations(&m, raw.Destinations),
 	}
-	s.Ports.SIP, s.Ports.HTTP = m.Ports("ports", raw.Ports.SIP, raw.Ports.HTTP)
-	s.Destinations = refineDestinations(&m, raw.Destinations)
 	if err := m.Err(); err != nil {
 		return Settings{}, err
 	}
@@ -203,7 +212,7 @@ func refineEndpoint(m *document.Mistakes, field, s string) netip.AddrPort {
 	case s == "":
 		m.Add(field, "missing")
 	case err != nil:
-		m.Add(field, "want an IP address and a port, like 192.0.2.1:5060 or [2001:db8::1]:5060; names are not resolved yet")
+		m.Add(field, "want an IP address and a port, like 192.0.2.1:5060 or [2001:db8::1]:5060; a DNS name goes into the names of a trunk")
 	case at.Port() == 0:
 		m.Add(field, "want a port from 1 to 65535")
 	case at.Addr().Is4In6():

@@ -20,7 +20,11 @@ func Encode(s Settings) []byte {
 		SIP:          encodeSIP(s.SIP),
 		Trunks:       []rawTrunk{},
 		Admins:       []rawAdmin{},
-		Ports:        rawPorts{SIP: rawPortList(s.Ports.SIP), HTTP: rawPortList(s.Ports.HTTP)},
+		Tunnels:      document.RawTunnels(s.Tunnels),
+		Ports:        document.RawPortsOf(s.Ports),
+		Feeds:        document.RawFeeds(s.Feeds),
+		Limits:       document.RawLimitsOf(s.Limits),
+		Bans:         rawBans(s.Bans),
 		Destinations: encodeDestinations(s.Destinations),
 	}
 	for _, one := range s.Trunks {
@@ -46,7 +50,7 @@ func encodeSIP(s SIP) rawSIP {
 func encodeTrunk(t Trunk) rawTrunk {
 	raw := rawTrunk{
 		Name: t.Name, Domain: t.Domain, Address: t.Address.String(), Transport: string(t.Transport),
-		Networks: rawNetworks(t.Networks), Formats: []string{},
+		Networks: rawNetworks(t.Networks), Names: full(t.Names), Formats: []string{},
 	}
 	for _, format := range t.Formats {
 		raw.Formats = append(raw.Formats, string(format))
@@ -79,14 +83,6 @@ func rawNetworks(list []netip.Prefix) []string {
 	out := []string{}
 	for _, one := range list {
 		out = append(out, one.String())
-	}
-	return out
-}
-
-func rawPortList(ports []uint16) []int {
-	out := []int{}
-	for _, port := range ports {
-		out = append(out, int(port))
 	}
 	return out
 }

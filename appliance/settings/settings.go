@@ -9,6 +9,8 @@ package settings
 import (
 	"net/netip"
 	"time"
+
+	"github.com/ringfence/ringfence/appliance/document"
 )
 
 // Schema is the document version that this package reads and writes.
@@ -21,7 +23,11 @@ type Settings struct {
 	SIP          SIP
 	Trunks       []Trunk
 	Admins       []Admin
+	Tunnels      []document.Tunnel // peers of tunnels that end on the WAN
 	Ports        Ports
+	Feeds        []document.Feed // besides those of the policy
+	Limits       document.Limits // at most those of the policy
+	Bans         Bans
 	Destinations Destinations
 }
 
@@ -69,6 +75,7 @@ type Trunk struct {
 	Address   netip.AddrPort // next hop
 	Transport Transport
 	Networks  []netip.Prefix // where its signalling comes from, besides Address
+	Names     []string       // and the present addresses of these: "sip.example.net", "_sip._udp.example.net"
 	Formats   []NumberFormat // how the provider reads what is sent to it
 }
 
@@ -93,9 +100,13 @@ type Admin struct {
 }
 
 // Ports are guarded besides those of the policy.
-type Ports struct {
-	SIP  []uint16
-	HTTP []uint16
+type Ports = document.Ports
+
+// Bans says what a ban can do.
+type Bans struct {
+	// SpareAllowed has every allowed source beat a ban. Providers and trunks do
+	// so in any case.
+	SpareAllowed bool
 }
 
 // Destinations tighten the policy (Block) or, inside its grants, except from it

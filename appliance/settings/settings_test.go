@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/document"
+	"github.com/ringfence/ringfence/appliance/feed"
 )
 
 func complete() Settings {
@@ -23,11 +25,17 @@ func complete() Settings {
 	s.Trunks = []Trunk{{
 		Name: "main", Domain: "sip.example.net", Address: netip.MustParseAddrPort("203.0.113.1:5060"), Transport: UDP,
 		Networks: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, Formats: []NumberFormat{FormatNational, FormatE164},
+		Names: []string{"proxy.example.net", "_sip._udp.example.net"},
 	}, {
 		Name: "spare", Domain: "2001:db8::5", Address: netip.MustParseAddrPort("[2001:db8::5]:5060"), Transport: TCP,
 	}}
 	s.Admins = []Admin{{"it", netip.MustParsePrefix("198.51.100.7/32"), true}}
-	s.Ports = Ports{SIP: []uint16{5070}, HTTP: []uint16{8443}}
+	s.Ports = Ports{SIP: []uint16{5070}, HTTP: []uint16{8443}, Open: []uint16{1194}}
+	s.Tunnels = []document.Tunnel{{Name: "head office", Network: netip.MustParsePrefix("198.51.100.9/32")}}
+	s.Feeds = []document.Feed{{Name: "own-list", Format: feed.FormatCIDR}, {Name: "hotspots", Format: feed.FormatRIR, Countries: []string{"SO", "CU"}},
+		{Name: "botnets", Format: feed.FormatDROP, URL: "https://lists.example.net:8443/drop.txt?v=4", Every: 6 * time.Hour}}
+	s.Limits = document.Limits{SIP: document.Limit{PerSecond: 40, Burst: 90}, Open: document.Limit{PerSecond: 5, Burst: 5}}
+	s.Bans.SpareAllowed = true
 	s.Destinations = Destinations{
 		Block: []Destination{{"+44", "nobody there"}},
 		Allow: []Exception{
@@ -87,6 +95,30 @@ func TestMistakes(t *testing.T) {
 		{"format", `"e164"`, `"e163"`, "trunks[0].formats[1]"},
 		{"format twice", `"e164"`, `"national"`, "trunks[0].formats[1]"},
 		{"trunk network", `203.0.113.0/24`, `0.0.0.0/0`, "trunks[0].networks[0]"},
+		{"name in capitals", `proxy.example.net`, `Proxy.example.net`, "trunks[0].names[0]"},
+		{"name of one label", `proxy.example.net`, `proxy`, "trunks[0].names[0]"},
+		{"name of an address", `proxy.example.net`, `192.0.2.1`, "trunks[0].names[0]"},
+		{"name with a port", `proxy.example.net`, `proxy.example.net:5060`, "trunks[0].names[0]"},
+		{"service without protocol", `"_sip._udp.example.net"`, `"_sip.example.net"`, "trunks[0].names[1]"},
+		{"service without host", `"_sip._udp.example.net"`, `"_sip._udp"`, "trunks[0].names[1]"},
+		{"name twice", `"_sip._udp.example.net"`, `"proxy.example.net"`, "trunks[0].names[1]"},
+		{"tunnel network", `198.51.100.9/32`, `0.0.0.0/0`, "tunnels[0].network"},
+		{"tunnel without name", `head office`, ``, "tunnels[0].name"},
+		{"port of two services", `8443`, `1194`, "ports.open[0]"},
+		{"feed name with a slash", `own-list`, `../own`, "feeds[0].name"},
+		{"feed names equal", `own-list`, `hotspots`, "feeds[1].name"},
+		{"feed format", `"cidr"`, `"csv"`, "feeds[0].format"},
+		{"feed without format", `"cidr"`, `""`, "feeds[0].format"},
+		{"countries of a plain list", `"cidr"`, `"rir"`, "feeds[0].countries"},
+		{"country that is none", `"SO"`, `"XX"`, "feeds[1].countries"},
+		{"feed over http", `https://lists`, `http://lists`, "feeds[2].url"},
+		{"feed every so often", `"6h"`, `"6h30m"`, "feeds[2].every"},
+		{"feed from nowhere", `"url": "https://lists.example.net:8443/drop.txt?v=4",`, ``, "feeds[2].every"},
+		{"limit below nothing", `"per_second": 40`, `"per_second": -1`, "limits.sip.per_second"},
+		{"limit beyond sense", `"per_second": 40`, `"per_second": 1000001`, "limits.sip.per_second"},
+		{"burst alone", `"per_second": 40`, `"per_second": 0`, "limits.sip.burst"},
+		{"burst beyond sense", `"burst": 90`, `"burst": 1000001`, "limits.sip.burst"},
+		{"bans in words", `"spare_allowed": true`, `"spare_allowed": "yes"`, "bans.spare_allowed"},
 		{"admin network", `198.51.100.7/32`, `::/0`, "admins[0].network"},
 		{"prefix", `"+44"`, `"44"`, "destinations.block[0].prefix"},
 		{"until", `2026-12-01T00:00:00Z`, `soon`, "destinations.allow[0].until"},
@@ -108,10 +140,26 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-func TestTrunkAddressSaysThatNamesComeLater(t *testing.T) {
+func TestTrunkAddressSaysWhereNamesGo(t *testing.T) {
 	_, err := Decode([]byte(strings.Replace(string(Encode(complete())), "203.0.113.1:5060", "sip.example.net", 1)))
-	if err == nil || !strings.Contains(err.Error(), "names are not resolved yet") {
+	if err == nil || !strings.Contains(err.Error(), "a DNS name goes into the names of a trunk") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestAbsentMembersMeanNone reads a document from before there were any.
+func TestAbsentMembersMeanNone(t *testing.T) {
+	got, err := Decode([]byte(`{"schema": 1, "site": {"name": "x", "country": "AU", "area_code": "", "access_digits": [], "extensions": 0},
+		"network": {"wan": [], "lan": ["10.0.0.0/8"]}, "sip": {"listen": [], "refusal": 403},
+		"limits": {"sip": {"per_second": 7}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Feeds != nil || got.Tunnels != nil || got.Ports.Open != nil || got.Bans.SpareAllowed || got.Limits.HTTP != (document.Limit{}) {
+		t.Errorf("got %+v", got)
+	}
+	if want := (document.Limit{PerSecond: 7, Burst: 7}); got.Limits.SIP != want {
+		t.Errorf("limit %+v, want a second's worth of burst", got.Limits.SIP)
 	}
 }
 

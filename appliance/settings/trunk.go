@@ -20,6 +20,7 @@ func refineTrunks(m *document.Mistakes, raw []rawTrunk) []Trunk {
 			Address:   refineAddress(m, at+".address", one.Address),
 			Transport: refineTransport(m, at+".transport", one.Transport),
 			Networks:  m.Networks(at+".networks", one.Networks, m.Network),
+			Names:     m.DNSNames(at+".names", one.Names),
 			Formats:   refineFormats(m, at+".formats", one.Formats),
 		})
 	}
@@ -34,7 +35,7 @@ func refineDomain(m *document.Mistakes, field, s string, taken map[string]bool) 
 		m.Add(field, "missing")
 	case s != strings.ToLower(s):
 		m.Add(field, "write it in lower case: %s", strings.ToLower(s))
-	case !domain(s) && !literal(s):
+	case !document.Domain(s) && !literal(s):
 		m.Add(field, "neither a domain name like sip.example.net nor an IP address")
 	case taken[s]:
 		m.Add(field, "%s is the domain of an earlier trunk", s)
@@ -48,24 +49,6 @@ func refineDomain(m *document.Mistakes, field, s string, taken map[string]bool) 
 func literal(s string) bool {
 	addr, err := netip.ParseAddr(s)
 	return err == nil && addr.Zone() == "" && !addr.Is4In6() && addr.String() == s
-}
-
-// domain follows RFC 1123, section 2.1: labels of letters, digits and inner
-// hyphens, 63 bytes each, 253 in all. A last label of digits only would be read
-// as an address by some parsers.
-func domain(s string) bool {
-	if len(s) > 253 {
-		return false
-	}
-	labels := strings.Split(s, ".")
-	for _, label := range labels {
-		if len(label) < 1 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
-			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-			return false
-		}
-	}
-	last := labels[len(labels)-1]
-	return !digits(last) && !strings.HasPrefix(last, "0x")
 }
 
 func refineFormats(m *document.Mistakes, field string, raw []string) []NumberFormat {
