@@ -49,7 +49,7 @@ func (h home) rules(t testing.TB, e164 bool, access ...string) *rules.Rules {
 	if e164 {
 		s.Trunks[0].Formats = []settings.NumberFormat{settings.FormatPlus, settings.FormatInternational, settings.FormatNational, settings.FormatE164}
 	}
-	r, err := rules.Compile(policy.Builtin(), s, time.Unix(0, 0))
+	r, err := rules.Compile(policy.Builtin(), s, rules.Facts{}, time.Unix(0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}

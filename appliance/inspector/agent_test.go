@@ -107,7 +107,7 @@ func newSite(t testing.TB, setups ...setup) *site {
 
 func (s *site) start(set settings.Settings, bounds limits) {
 	s.t.Helper()
-	compiled, err := rules.Compile(policy.Builtin(), set, time.Now())
+	compiled, err := rules.Compile(policy.Builtin(), set, rules.Facts{}, time.Now())
 	if err != nil {
 		s.t.Fatalf("compile rules: %v", err)
 	}

@@ -42,7 +42,7 @@ func withExtensions(s settings.Settings, digits int) settings.Settings {
 
 func compiled(t testing.TB, p policy.Policy, s settings.Settings) *Rules {
 	t.Helper()
-	r, err := Compile(p, s, noon)
+	r, err := Compile(p, s, Facts{}, noon)
 	if err != nil {
 		t.Fatalf("compile: %v", err)
 	}

@@ -13,18 +13,25 @@ import (
 	"github.com/ringfence/ringfence/appliance/settings"
 )
 
-// Compile turns the two documents into rules as they stand at now: exceptions
-// whose Until has passed are left out, and Expires says when to compile again.
+// Compile turns the two documents, with the facts that they point at, into rules
+// as they stand at now: exceptions whose Until has passed are left out, and
+// Expires says when to compile again.
+//
 // Where settings would loosen the policy beyond its grants, it returns
 // appliance.Errors with CodeForbidden and the settings field to blame, and no
-// rules; where the documents contradict each other, CodeInvalid likewise.
-func Compile(p policy.Policy, s settings.Settings, now time.Time) (*Rules, error) {
+// rules. Where lines contradict each other, in one document or across the two,
+// CodeInvalid likewise: the field then begins with the document that it stands
+// in, as in "settings ports.http[0]", and the message names the other line.
+func Compile(p policy.Policy, s settings.Settings, facts Facts, now time.Time) (*Rules, error) {
 	s, expires := unexpired(s, now)
-	c := compiler{policy: p, settings: s}
+	c := compiler{policy: p, settings: s, facts: facts}
 	c.grants()
+	lines := c.lines()
+	c.outside(lines)
+	c.countNames()
 	r := &Rules{
-		digest:  digest(p, s),
-		guard:   Guard{Ports: c.ports(), Sources: c.sources()},
+		digest:  c.digest(),
+		guard:   Guard{Ports: c.ports(), Sources: c.sources(lines), Feeds: c.feeds(), Limits: c.limits()},
 		sip:     c.sip(),
 		expires: expires,
 	}
@@ -59,10 +66,11 @@ func unexpired(s settings.Settings, now time.Time) (settings.Settings, time.Time
 	return s, next
 }
 
-func digest(p policy.Policy, s settings.Settings) string {
+func (c *compiler) digest() string {
 	hash := sha256.New()
-	hash.Write(policy.Encode(p))
-	hash.Write(settings.Encode(s))
+	hash.Write(policy.Encode(c.policy))
+	hash.Write(settings.Encode(c.settings))
+	c.hashFacts(hash)
 	return hex.EncodeToString(hash.Sum(nil))[:16]
 }
 
@@ -71,6 +79,7 @@ func digest(p policy.Policy, s settings.Settings) string {
 type compiler struct {
 	policy   policy.Policy
 	settings settings.Settings
+	facts    Facts
 	mistakes appliance.Errors
 }
 
@@ -80,14 +89,17 @@ func (c *compiler) fail(code appliance.Code, field, format string, args ...any) 
 
 // grants checks that the settings add nothing that the policy does not grant.
 func (c *compiler) grants() {
-	for i, trunk := range c.settings.Trunks {
-		c.grantTrunk(fmt.Sprintf("trunks[%d]", i), trunk)
-	}
+	c.grantTrunks()
 	for i, admin := range c.settings.Admins {
 		if !c.policy.Grants.Admins {
 			c.fail(appliance.CodeForbidden, fmt.Sprintf("admins[%d]", i), "the policy does not let this site add administrators")
 		} else if admin.SIP && !c.policy.Grants.AdminSIP {
 			c.fail(appliance.CodeForbidden, fmt.Sprintf("admins[%d].sip", i), "the policy does not let this site's administrators speak SIP")
+		}
+	}
+	for i := range c.settings.Tunnels {
+		if !c.policy.Grants.Tunnels {
+			c.fail(appliance.CodeForbidden, fmt.Sprintf("tunnels[%d]", i), "the policy does not let this site add tunnels")
 		}
 	}
 	shortest := c.policy.Grants.Exceptions
@@ -100,41 +112,6 @@ func (c *compiler) grants() {
 			c.fail(appliance.CodeForbidden, field, "%s has fewer digits than the %d that the policy asks of an exception", one.Prefix, shortest)
 		}
 	}
-}
-
-func (c *compiler) grantTrunk(field string, trunk settings.Trunk) {
-	if c.policy.Grants.Providers {
-		return
-	}
-	const refusal = "%s is in no network of the policy's providers, and the policy does not let this site add its own"
-	if !c.provided(single(trunk.Address.Addr())) {
-		c.fail(appliance.CodeForbidden, field+".address", refusal, trunk.Address.Addr())
-	}
-	for i, network := range trunk.Networks {
-		if !c.provided(network) {
-			c.fail(appliance.CodeForbidden, fmt.Sprintf("%s.networks[%d]", field, i), refusal, network)
-		}
-	}
-}
-
-// provided reports whether a network lies inside one of the policy's providers.
-func (c *compiler) provided(network netip.Prefix) bool {
-	for _, provider := range c.policy.Providers {
-		for _, outer := range provider.Networks {
-			if covers(outer, network) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func covers(outer, inner netip.Prefix) bool {
-	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
-}
-
-func single(addr netip.Addr) netip.Prefix {
-	return netip.PrefixFrom(addr, addr.BitLen())
 }
 
 // sip is the topology with every default filled in.
@@ -152,7 +129,9 @@ func (c *compiler) sip() SIP {
 		}
 	}
 	for _, trunk := range c.settings.Trunks {
-		trunk.Networks = slices.Clone(trunk.Networks)
+		// The inspector asks whether a request came from the trunk, and so what a
+		// name stands for counts like a network.
+		trunk.Networks = slices.Concat(trunk.Networks, c.resolved(trunk.Names))
 		trunk.Formats = slices.Clone(trunk.Formats)
 		if len(trunk.Formats) == 0 {
 			trunk.Formats = []settings.NumberFormat{settings.FormatPlus, settings.FormatInternational, settings.FormatNational}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/document"
 	"github.com/ringfence/ringfence/appliance/policy"
 	"github.com/ringfence/ringfence/appliance/settings"
 )
@@ -40,24 +41,34 @@ func TestGuard(t *testing.T) {
 	s := site("AU", "")
 	s.Trunks[0].Networks = []netip.Prefix{prefix("203.0.113.0/28")}
 	s.Admins = []settings.Admin{{Name: "it", Network: prefix("198.51.100.7/32")}, {Name: "voice", Network: prefix("192.0.2.9/32"), SIP: true}}
-	s.Ports = settings.Ports{SIP: []uint16{5080}, HTTP: []uint16{8443, 80}}
+	s.Tunnels = []document.Tunnel{{Name: "head office", Network: prefix("192.0.2.128/25")}}
+	s.Ports = settings.Ports{SIP: []uint16{5080}, HTTP: []uint16{8443, 80}, Open: []uint16{1194}}
+	s.Limits.Open = document.Limit{PerSecond: 5, Burst: 9}
 	s.SIP.Listen = []netip.AddrPort{netip.MustParseAddrPort("192.168.1.1:5070")}
 	got := compiled(t, p, s).Guard()
-	const sip, http = 1 << ServiceSIP, 1 << ServiceHTTP
+	const sip, http, tunnel = 1 << ServiceSIP, 1 << ServiceHTTP, 1 << ServiceTunnel
 	want := Guard{
-		Ports: [Services][]uint16{{5060, 5061, 5070, 5080, 50600}, {80, 443, 8080, 8443}},
+		Ports: [Services][]uint16{{5060, 5061, 5070, 5080, 50600}, {80, 443, 8080, 8443}, {1194}},
 		Sources: []Source{
-			{prefix("192.0.2.0/24"), http},
-			{prefix("192.0.2.9/32"), http | sip},
-			{prefix("198.51.100.0/24"), sip},
-			{prefix("198.51.100.7/32"), sip | http}, // an admin inside a provider's network may do both
-			{prefix("203.0.113.0/28"), sip},
-			{prefix("203.0.113.1/32"), sip},
-			{prefix("2001:db8::/32"), sip},
+			{Prefix: prefix("192.0.2.0/24"), Services: http},
+			{Prefix: prefix("192.0.2.9/32"), Services: http | sip},
+			{Prefix: prefix("192.0.2.128/25"), Services: http | tunnel},
+			{Prefix: prefix("198.51.100.0/24"), Services: sip, Firm: true},
+			{Prefix: prefix("198.51.100.7/32"), Services: sip | http, Firm: true}, // an admin inside a provider's network may do both
+			{Prefix: prefix("203.0.113.0/28"), Services: sip, Firm: true},
+			{Prefix: prefix("203.0.113.1/32"), Services: sip, Firm: true},
+			{Prefix: prefix("2001:db8::/32"), Services: sip, Firm: true},
 		},
+		Limits: [Services]Limit{ServiceOpen: {PerSecond: 5, Burst: 9}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	s.Bans.SpareAllowed = true
+	for _, one := range compiled(t, p, s).Guard().Sources {
+		if !one.Firm {
+			t.Errorf("%s can be banned although allowed sources are spared", one.Prefix)
+		}
 	}
 }
 
@@ -66,41 +77,37 @@ func TestGuard(t *testing.T) {
 func TestLongestSourceKnowsAll(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	for range 300 {
-		allowed := make(map[netip.Prefix]uint8)
+		allowed, firm := make(map[netip.Prefix]uint8), make(map[netip.Prefix]bool)
 		for range 1 + random.IntN(30) {
 			addr := netip.AddrFrom4([4]byte{10, byte(random.IntN(4)), byte(random.IntN(4)), byte(random.IntN(256))})
-			allowed[netip.PrefixFrom(addr, 8+random.IntN(25)).Masked()] |= uint8(1 + random.IntN(3))
+			network := netip.PrefixFrom(addr, 8+random.IntN(25)).Masked()
+			allowed[network] |= uint8(1 + random.IntN(3))
+			firm[network] = firm[network] || random.IntN(4) == 0
 		}
-		sources := nest(allowed)
+		var sources []Source
+		for network, services := range allowed {
+			sources = append(sources, Source{network, services, firm[network]})
+		}
+		nest(sources)
 		for range 50 {
 			addr := netip.AddrFrom4([4]byte{10, byte(random.IntN(4)), byte(random.IntN(4)), byte(random.IntN(256))})
-			var all, longest uint8
+			var all, longest Source
 			bits := -1
 			for one, services := range allowed {
 				if one.Contains(addr) {
-					all |= services
+					all.Services |= services
+					all.Firm = all.Firm || firm[one]
 				}
 			}
 			for _, one := range sources {
 				if one.Prefix.Contains(addr) && one.Prefix.Bits() > bits {
-					bits, longest = one.Prefix.Bits(), one.Services
+					bits, longest = one.Prefix.Bits(), one
 				}
 			}
-			if longest != all {
-				t.Fatalf("%s: the longest match allows %b, all matches %b", addr, longest, all)
+			if longest.Services != all.Services || longest.Firm != all.Firm {
+				t.Fatalf("%s: the longest match holds %+v, all matches %+v", addr, longest, all)
 			}
 		}
-	}
-}
-
-func TestPortsThatContradict(t *testing.T) {
-	s := site("AU", "")
-	s.Ports = settings.Ports{SIP: []uint16{8080}, HTTP: []uint16{5060, 8081}}
-	s.SIP.Listen = []netip.AddrPort{netip.MustParseAddrPort("192.168.1.1:443")}
-	_, err := Compile(policy.Builtin(), s, noon)
-	want := []string{"invalid sip.listen[0]", "invalid ports.sip[0]", "invalid ports.http[0]"}
-	if got := refusals(t, err); !slices.Equal(got, want) {
-		t.Errorf("got %v", got)
 	}
 }
 
@@ -109,21 +116,21 @@ func TestGrants(t *testing.T) {
 	p.Grants = policy.Grants{}
 	p.Providers = []policy.Provider{{Name: "a", Networks: []netip.Prefix{prefix("203.0.113.0/24")}}}
 	s := site("AU", "")
-	if _, err := Compile(p, s, noon); err != nil {
+	if _, err := Compile(p, s, Facts{}, noon); err != nil {
 		t.Errorf("a trunk inside a provider's network was refused: %v", err)
 	}
 	s.Trunks[0].Networks = []netip.Prefix{prefix("203.0.113.0/28"), prefix("203.0.112.0/23")}
 	s.Trunks = append(s.Trunks, settings.Trunk{Name: "own", Domain: "x", Address: netip.MustParseAddrPort("198.51.100.1:5060"), Transport: settings.UDP})
 	s.Admins = []settings.Admin{{Name: "it", Network: prefix("192.0.2.7/32"), SIP: true}}
 	s.Destinations.Allow = []settings.Exception{{Prefix: "+252615550148"}}
-	r, err := Compile(p, s, noon)
+	r, err := Compile(p, s, Facts{}, noon)
 	want := []string{"forbidden trunks[0].networks[1]", "forbidden trunks[1].address", "forbidden admins[0]", "forbidden destinations.allow[0].prefix"}
 	if got := refusals(t, err); !slices.Equal(got, want) || r != nil {
 		t.Errorf("got %v and rules %v", got, r)
 	}
 	p.Grants = policy.Grants{Providers: true, Admins: true, Exceptions: 7}
 	s.Destinations.Allow = []settings.Exception{{Prefix: "+2526155"}, {Prefix: "+252615"}}
-	_, err = Compile(p, s, noon)
+	_, err = Compile(p, s, Facts{}, noon)
 	want = []string{"forbidden admins[0].sip", "forbidden destinations.allow[1].prefix"}
 	if got := refusals(t, err); !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
@@ -171,7 +178,7 @@ func TestExceptionsEnd(t *testing.T) {
 		{Prefix: "+224"},
 	}
 	at := func(now time.Time) *Rules {
-		r, err := Compile(policy.Builtin(), s, now)
+		r, err := Compile(policy.Builtin(), s, Facts{}, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -342,7 +349,7 @@ func hundredThousand() policy.Policy {
 func BenchmarkCompile100000(b *testing.B) {
 	p, s := hundredThousand(), site("AU", "2")
 	for b.Loop() {
-		if _, err := Compile(p, s, noon); err != nil {
+		if _, err := Compile(p, s, Facts{}, noon); err != nil {
 			b.Fatal(err)
 		}
 	}

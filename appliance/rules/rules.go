@@ -10,6 +10,7 @@ import (
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/dialplan"
+	"github.com/ringfence/ringfence/appliance/feed"
 	"github.com/ringfence/ringfence/appliance/settings"
 )
 
@@ -23,27 +24,57 @@ type Rules struct {
 	expires time.Time
 }
 
-// Service is what a guarded port serves.
+// Service is what a source may reach. A Source's Services is a set of
+// 1<<Service bits.
 type Service uint8
 
-// The services. A Source's Services is a set of 1<<Service bits.
 const (
+	// ServiceSIP and ServiceHTTP are shut to all but allowed sources.
 	ServiceSIP Service = iota
 	ServiceHTTP
+	// ServiceOpen is open to the internet, except to sources on a deny feed.
+	ServiceOpen
+	// ServiceTunnel is IPv4 or IPv6 in IP (protocols 4 and 41) and GRE (47),
+	// shut to all but allowed peers. It has no ports.
+	ServiceTunnel
 	Services // how many there are
 )
 
 // Guard is the perimeter: what the gate projects into the kernel.
 type Guard struct {
-	Ports   [Services][]uint16 // ascending, without repeats; a port has one service
-	Sources []Source           // ascending by prefix, without repeats
+	// Ports are guarded in every transport protocol that has ports; ascending,
+	// without repeats; a port has one service.
+	Ports   [Services][]uint16
+	Sources []Source // the allowlist, ascending by prefix, without repeats
+	// Feeds are deny lists, at most MaxFeeds, the one that explains first. They
+	// hold for open services and for new TCP connections to any port that is
+	// not shut anyway, and never for a source of Sources.
+	Feeds []Feed
+	// Limits bound what one source (of IPv6: one /64) may send to a service.
+	Limits [Services]Limit
 }
+
+// MaxFeeds is how many deny feeds a Guard can hold.
+const MaxFeeds = 127
 
 // Source is a network and the services that it may reach, with those of every
 // Source around it: the longest match of an address decides alone.
 type Source struct {
 	Prefix   netip.Prefix // masked; IPv4 is never IPv4-mapped
 	Services uint8        // bit 1<<Service
+	Firm     bool         // no ban touches it
+}
+
+// Feed is a deny list with the name that its documents call it by.
+type Feed struct {
+	Name string
+	List feed.List
+}
+
+// Limit is a token bucket in packets. The zero Limit is none.
+type Limit struct {
+	PerSecond uint32 // refill
+	Burst     uint32 // size, at least 1 where there is a refill
 }
 
 // SIP is the topology that the inspector routes by.
@@ -55,9 +86,10 @@ type SIP struct {
 	Refusal int // 403 or 603
 }
 
-// Digest names the compiled pair: the first 16 hex digits of the SHA-256 over
-// both documents in canonical form, without the exceptions that had ended. The
-// same documents at the same time always give the same digest.
+// Digest names what was compiled: the first 16 hex digits of the SHA-256 over
+// both documents in canonical form, without the exceptions that had ended, the
+// digests of their feeds and the addresses of their names. The same documents
+// and facts at the same time always give the same digest.
 func (r *Rules) Digest() string {
 	if r == nil {
 		return ""
