@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What the gate shares with the daemon: reasons, the image of one generation,
- * counters and samples. bpf2go generates the Go side of every type here; no
- * twin is kept by hand. Whoever changes the size or meaning of anything here, or
- * the definition of a map, raises FORMAT_LAYOUT: the folder that the maps are
- * pinned in is named by it, and an image of another layout is no image.
+ * what is remembered between packets, counters and samples. bpf2go generates
+ * the Go side of every type here; no twin is kept by hand. Whoever changes the
+ * size or meaning of anything here, or the definition of a map, raises
+ * FORMAT_LAYOUT: the folder that the maps are pinned in is named by it, and an
+ * image of another layout is no image.
  */
 #pragma once
 
 #include "kernel.h"
 
 enum format {
-	FORMAT_LAYOUT = 1,
+	FORMAT_LAYOUT = 2,
 	FORMAT_MAGIC = 0x46474e52, /* "RNGF" */
 };
 
@@ -28,6 +29,15 @@ enum reason {
 	REASON_FRAGMENT_TINY = 4,
 	REASON_HEADER_CHAIN = 5,
 	REASON_VLAN_DEPTH = 6,
+	REASON_FRAGMENT_DROPPED = 7,
+	REASON_SOURCE_ROUTE = 8,
+	REASON_REDIRECT_ICMP = 9,
+	REASON_TUNNEL_SOURCE = 10,
+	REASON_TUNNEL_DEPTH = 11,
+	REASON_BANNED = 12,
+	REASON_FEED = 13,
+	REASON_RATE_LIMIT = 14,
+	REASON_SIP_PAYLOAD = 15,
 
 	REASON_NOT_IP = 32,
 	REASON_OTHER_PROTOCOL = 33,
@@ -35,67 +45,238 @@ enum reason {
 	REASON_SIP_ALLOWED = 35,
 	REASON_HTTP_ALLOWED = 36,
 	REASON_FRAGMENT_LATER = 37,
+	REASON_OPEN_SERVICE = 38,
+	REASON_REPLY = 39,
+	REASON_EXEMPT = 40,
 };
 
 #define REASONS 64
 
-/* What a guarded port serves: the values of rules.Service. */
+/* What a source may reach: the values of rules.Service. */
 enum service {
 	SERVICE_SIP = 0,
 	SERVICE_HTTP = 1,
-	SERVICES = 2,
+	SERVICE_OPEN = 2,
+	SERVICE_TUNNEL = 3, /* has no ports */
+	SERVICES = 4,
+};
+
+/* ---- the image ---------------------------------------------------------- */
+
+/*
+ * One generation of the whole policy is a struct image and the pages that it
+ * counts from `base` on. All of it is filled and frozen before the gate can see
+ * it and never written again. The image is published by one pointer write,
+ * after its pages; two halves of the page table take turns, so that the pages
+ * of the generation before stay until no CPU reads them.
+ *
+ * The address space of each family is cut into runs: stretches of addresses
+ * with one class. There are two tables of them. In TABLE_ALLOW the class is a
+ * set of 1 << enum service, and CLASS_FIRM; in TABLE_FEED it is 1 + the number
+ * of the first feed that holds the address, or 0. Services that are shut to
+ * strangers never ask the second one, however large it is.
+ */
+enum table {
+	TABLE_ALLOW = 0,
+	TABLE_FEED = 1,
+	TABLES = 2,
+};
+
+enum class {
+	CLASS_FIRM = 0x40, /* no ban touches the source */
+	CLASS_DEEP = 0x80, /* IPv6: look on in the deep pages */
 };
 
 /*
- * One generation of the whole policy. It is filled and frozen before the gate
- * can see it and never written again; a new policy is a new image.
- *
- * Sources are a partition of the address space: run i goes from first[i] to
- * the address before first[i+1], and services[i] (bits 1 << enum service) holds
- * for all of it. Run 0 begins at the lowest address, so every address lies in
- * exactly one run and a lookup can't miss.
- *
- * A port's bit is at byte (p >> 3), bit (p & 7) of its service, where p is the
- * port as a little-endian CPU reads it from the frame. A 16-bit value straight
- * from the packet needs no bound that old verifiers lose in a byte swap.
+ * Where a generation's pages are, counted from its base. Index and lines are of
+ * IPv4, nodes and deep pages of IPv6. Absent pages are empty slots.
  */
-#define RUNS_BITS 14
-#define RUNS (1 << RUNS_BITS)
-
-struct address6 {
-	__u64 high; /* host order */
-	__u64 low;
+enum place {
+	PLACE_INDEX = 0,  /* one for each table */
+	PLACE_LINES = 2,  /* of both tables */
+	PLACE_NODES = 18, /* of both tables */
+	PLACE_DEEP = 82,  /* DEEP_PAGES for each table */
+	PLACE_END = 98,	  /* as many as a generation can have */
+	PLACE_HALF = 128, /* two generations take turns */
+	PLACE_SLOTS = 256,
 };
 
+enum geometry {
+	PAGE_SIZE = 1 << 20,
+	INDEX_BITS = 18, /* entries in an index page */
+	LINE_BITS = 14,	 /* lines or nodes in a page */
+	LINE_WORDS = 16,
+	LEAF_KEYS = 7,
+	NODE_KEYS = 8,
+	NEAR_NODES = 512, /* of each table, in the image itself */
+	TREE_LEVELS = 8,  /* above the leaves */
+	DEEP_BITS = 15,	  /* runs in a deep page */
+	DEEP_PAGES = 8,
+};
+
+/*
+ * IPv4: the address's upper bits pick an index entry. With the top bit set, its
+ * lower byte is the class of all addresses there. Else it names lines: the
+ * number of the first in the lower 18 bits, how many in the 13 above. A line is
+ * 64 bytes, one cache line, of words `lower 24 bits of the run's first address
+ * << 8 | class`, ascending. The first word of an entry's first line is never
+ * above an address of that entry. Entries of one /8 share lines, which are filled
+ * up with the last word; the lines of one entry never straddle a page.
+ */
+#define INDEX_CLASS 0x80000000
+#define INDEX_LINE_BITS 18
+#define INDEX_LINE_MASK ((1 << INDEX_LINE_BITS) - 1)
+
+struct line {
+	__u32 words[LINE_WORDS];
+};
+
+/*
+ * IPv6: a static B+tree over the upper 64 bits for each half of the address
+ * space; keys have 63 bits, so that the sign of a difference compares them. A
+ * key is the run's first address minus one, padded with 2^63 - 1: as many keys
+ * are below the address as there are runs to skip. Child c of node n of a level
+ * is node 9 n + c of the next. Nodes and leaves are numbered: those below
+ * NEAR_NODES are in the image itself, the others in the pages. So the levels that
+ * every packet passes, and all of a short list, cost no way to a page.
+ */
+struct leaf {
+	__u64 keys[LEAF_KEYS];
+	__u8 classes[LEAF_KEYS + 1];
+};
+
+struct node {
+	__u64 keys[NODE_KEYS];
+};
+
+struct tree {
+	__u32 levels;		  /* of nodes above the leaves */
+	__u32 leaves;		  /* number of the first leaf */
+	__u32 nodes[TREE_LEVELS]; /* number of each level's first node */
+};
+
+/*
+ * Networks longer than /64 are looked up in one sorted array of whole
+ * addresses, which holds the runs of those /64 that are not of one class. The
+ * first page has the first address of every page.
+ */
+struct deep {
+	__u64 high[1 << DEEP_BITS];
+	__u64 low[1 << DEEP_BITS];
+	__u8 classes[1 << DEEP_BITS];
+	__u64 page_high[DEEP_PAGES];
+	__u64 page_low[DEEP_PAGES];
+	__u32 pages; /* in the first page only */
+	__u32 runs;  /* in this page */
+	__u32 step;  /* half the smallest power of two that holds the runs */
+	__u32 reserved;
+};
+
+/* A token bucket as GCRA (ITU-T I.371) has it. */
+struct limit {
+	__u64 interval;	 /* nanoseconds between packets, 0 for no limit */
+	__u64 tolerance; /* (burst - 1) * interval */
+};
+
+/*
+ * A port's service, plus one, is in two bits at byte (p >> 2), bit (p & 3) * 2,
+ * where p is the port as a little-endian CPU reads it from the frame. A 16-bit
+ * value straight from the packet needs no bound that old verifiers lose in a
+ * byte swap.
+ */
 struct image {
 	__u32 magic;
 	__u32 layout;
-	__u8 digest[16]; /* of the rules, as text, zero padded */
-	__u32 ports;	 /* how many are guarded; with 0 there are no rules */
-	__u32 v4_runs;
-	__u32 v6_runs;
-	__u32 v4_step; /* half the smallest power of two that holds v4_runs */
-	__u32 v6_step;
-	__u32 reserved[5];
-	__u8 port_bits[SERVICES][8192];
-	__u32 v4_first[RUNS]; /* host order */
-	struct address6 v6_first[RUNS];
-	__u8 v4_services[RUNS];
-	__u8 v6_services[RUNS];
+	__u8 digest[16];	/* of the rules, as text, zero padded */
+	__u32 ports;		/* how many are guarded; with 0 there are no rules */
+	__u32 feeds;		/* how many there are */
+	__u32 base;		/* of the pages: 0 or half of PLACE_SLOTS */
+	__u32 pages;		/* how many there are */
+	__u8 shift[TABLES + 2]; /* IPv4: bits below the index, 14 to 24 */
+	__u32 reserved[3];
+	struct limit limits[SERVICES];
+	struct tree trees[TABLES][2];
+	__u8 services[16384];
+	struct node near[TABLES][NEAR_NODES] __attribute__((aligned(64)));
+};
+
+/* ---- what is remembered between packets --------------------------------- */
+
+/* A flow that began inside. Addresses: IPv4 has the first 4 bytes. */
+struct flow {
+	__u8 remote[16];
+	__be16 remote_port;
+	__be16 local_port;
+	__u8 version;
+	__u8 protocol;
+	__u16 reserved;
+};
+
+/* A packet in fragments whose first was dropped. */
+struct fragment {
+	__u8 source[16];
+	__u8 destination[16];
+	__be32 id;
+	__u8 version;
+	__u8 protocol; /* IPv4 only: RFC 8200 doesn't compare it */
+	__u16 reserved;
+};
+
+/* A source as bans and limits know it: an IPv4 address or an IPv6 /64. */
+struct source {
+	__u64 network; /* host order */
+	__u32 version;
+	__u32 service; /* of a limit, 0 in a ban */
+};
+
+struct ban {
+	__u64 until; /* nanoseconds since boot (CLOCK_BOOTTIME) */
+	__u64 since;
+	char why[48]; /* for a person, zero padded */
+};
+
+/*
+ * A Bloom filter in front of a hash table: a clear bit proves that a key is not
+ * there, at the cost of one load. A rough bit stands for 128 of them: while few
+ * keys are there, nearly all questions end at rough bits, which stay in the CPU's
+ * first cache. Bits are never cleared one by one. Now and then the daemon clears
+ * one of the halves and makes it current: what sets a bit sets it in the current
+ * half, what tests asks both.
+ */
+#define FRONT_BITS 19
+#define FRONT_WORDS (1 << (FRONT_BITS - 6))
+#define ROUGH_SHIFT 7
+#define ROUGH_WORDS (FRONT_WORDS >> ROUGH_SHIFT)
+
+struct front {
+	__u64 words[FRONT_WORDS][2];
+	__u64 rough[ROUGH_WORDS][2];
+	__u32 current;
+	__u32 reserved[15];
+};
+
+/* ---- counters and samples ----------------------------------------------- */
+
+/*
+ * The budget for samples is shared out over cells, by reason and by source, on
+ * each CPU, so that a flood spends its own and no other's. The daemon renews
+ * all of them at once: it raises the epoch. With a dead daemon nothing is
+ * renewed and a drop costs one read.
+ */
+#define CELLS_BITS 3
+#define CELL_BUDGET 2
+
+struct cell {
+	__u32 epoch; /* in which it was renewed last */
+	__u32 left;
+	__u64 skipped; /* drops since the last sample */
 };
 
 /* An exact count, one for each CPU and reason. */
 struct tally {
 	__u64 packets;
-	__u64 bytes; /* of the frame as XDP sees it, without the FCS */
-};
-
-/*
- * How many drops may still be sampled. The daemon refills it; the gate only
- * takes. With a dead daemon it stays at 0 and a drop costs one read.
- */
-struct credit {
-	__s64 left;
+	__u64 bytes; /* without the FCS, nor what is past the packet and the first buffer */
+	struct cell cells[1 << CELLS_BITS];
 };
 
 /* One sampled drop. Addresses and ports are as in the frame, zero if unread. */
@@ -110,4 +291,18 @@ struct drop {
 	__u8 version; /* 4, 6, or 0 where no IP header was read */
 	__u8 protocol;
 	__u32 reason;
+	__u32 reserved;
+	__u64 weight; /* how many drops it stands for, itself included */
+};
+
+/*
+ * What the daemon tells the gate outside any generation. Interfaces that are
+ * exempt are not ours to guard, though their driver shares one program among
+ * all its ports (mtk_eth_soc): drops there are undone.
+ */
+#define EXEMPT 8
+
+struct control {
+	__u32 epoch;	      /* of the sample budget */
+	__u32 exempt[EXEMPT]; /* interface indexes, 0 for none */
 };

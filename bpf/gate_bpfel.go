@@ -13,9 +13,44 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type GateCredit struct {
-	_    structs.HostLayout
-	Left int64
+type GateBan struct {
+	_     structs.HostLayout
+	Until uint64
+	Since uint64
+	Why   [48]int8
+}
+
+type GateCell struct {
+	_       structs.HostLayout
+	Epoch   uint32
+	Left    uint32
+	Skipped uint64
+}
+
+type GateClass uint32
+
+const (
+	GateClassCLASS_FIRM GateClass = 64
+	GateClassCLASS_DEEP GateClass = 128
+)
+
+type GateControl struct {
+	_      structs.HostLayout
+	Epoch  uint32
+	Exempt [8]uint32
+}
+
+type GateDeep struct {
+	_        structs.HostLayout
+	High     [32768]uint64
+	Low      [32768]uint64
+	Classes  [32768]uint8
+	PageHigh [8]uint64
+	PageLow  [8]uint64
+	Pages    uint32
+	Runs     uint32
+	Step     uint32
+	Reserved uint32
 }
 
 type GateDrop struct {
@@ -30,13 +65,58 @@ type GateDrop struct {
 	Version         uint8
 	Protocol        uint8
 	Reason          uint32
+	Reserved        uint32
+	Weight          uint64
+}
+
+type GateFlow struct {
+	_          structs.HostLayout
+	Remote     [16]uint8
+	RemotePort uint16
+	LocalPort  uint16
+	Version    uint8
+	Protocol   uint8
+	Reserved   uint16
 }
 
 type GateFormat uint32
 
 const (
-	GateFormatFORMAT_LAYOUT GateFormat = 1
+	GateFormatFORMAT_LAYOUT GateFormat = 2
 	GateFormatFORMAT_MAGIC  GateFormat = 1179078226
+)
+
+type GateFragment struct {
+	_           structs.HostLayout
+	Source      [16]uint8
+	Destination [16]uint8
+	Id          uint32
+	Version     uint8
+	Protocol    uint8
+	Reserved    uint16
+}
+
+type GateFront struct {
+	_        structs.HostLayout
+	Words    [8192][2]uint64
+	Rough    [64][2]uint64
+	Current  uint32
+	Reserved [15]uint32
+}
+
+type GateGeometry uint32
+
+const (
+	GateGeometryPAGE_SIZE   GateGeometry = 1048576
+	GateGeometryINDEX_BITS  GateGeometry = 18
+	GateGeometryLINE_BITS   GateGeometry = 14
+	GateGeometryLINE_WORDS  GateGeometry = 16
+	GateGeometryLEAF_KEYS   GateGeometry = 7
+	GateGeometryNODE_KEYS   GateGeometry = 8
+	GateGeometryNEAR_NODES  GateGeometry = 512
+	GateGeometryTREE_LEVELS GateGeometry = 8
+	GateGeometryDEEP_BITS   GateGeometry = 15
+	GateGeometryDEEP_PAGES  GateGeometry = 8
 )
 
 type GateImage struct {
@@ -45,68 +125,153 @@ type GateImage struct {
 	Layout   uint32
 	Digest   [16]uint8
 	Ports    uint32
-	V4Runs   uint32
-	V6Runs   uint32
-	V4Step   uint32
-	V6Step   uint32
-	Reserved [5]uint32
-	PortBits [2][8192]uint8
-	V4First  [16384]uint32
-	V6First  [16384]struct {
-		_    structs.HostLayout
-		High uint64
-		Low  uint64
-	}
-	V4Services [16384]uint8
-	V6Services [16384]uint8
+	Feeds    uint32
+	Base     uint32
+	Pages    uint32
+	Shift    [4]uint8
+	Reserved [3]uint32
+	Limits   [4]GateLimit
+	Trees    [2][2]GateTree
+	Services [16384]uint8
+	_        [40]byte
+	Near     [2][512]GateNode
 }
+
+type GateLeaf struct {
+	_       structs.HostLayout
+	Keys    [7]uint64
+	Classes [8]uint8
+}
+
+type GateLimit struct {
+	_         structs.HostLayout
+	Interval  uint64
+	Tolerance uint64
+}
+
+type GateLine struct {
+	_     structs.HostLayout
+	Words [16]uint32
+}
+
+type GateNode struct {
+	_    structs.HostLayout
+	Keys [8]uint64
+}
+
+type GatePlace uint32
+
+const (
+	GatePlacePLACE_INDEX GatePlace = 0
+	GatePlacePLACE_LINES GatePlace = 2
+	GatePlacePLACE_NODES GatePlace = 18
+	GatePlacePLACE_DEEP  GatePlace = 82
+	GatePlacePLACE_END   GatePlace = 98
+	GatePlacePLACE_HALF  GatePlace = 128
+	GatePlacePLACE_SLOTS GatePlace = 256
+)
 
 type GateReason uint32
 
 const (
-	GateReasonREASON_NO_RULES       GateReason = 0
-	GateReasonREASON_SIP_SOURCE     GateReason = 1
-	GateReasonREASON_HTTP_SOURCE    GateReason = 2
-	GateReasonREASON_MALFORMED      GateReason = 3
-	GateReasonREASON_FRAGMENT_TINY  GateReason = 4
-	GateReasonREASON_HEADER_CHAIN   GateReason = 5
-	GateReasonREASON_VLAN_DEPTH     GateReason = 6
-	GateReasonREASON_NOT_IP         GateReason = 32
-	GateReasonREASON_OTHER_PROTOCOL GateReason = 33
-	GateReasonREASON_NOT_GUARDED    GateReason = 34
-	GateReasonREASON_SIP_ALLOWED    GateReason = 35
-	GateReasonREASON_HTTP_ALLOWED   GateReason = 36
-	GateReasonREASON_FRAGMENT_LATER GateReason = 37
+	GateReasonREASON_NO_RULES         GateReason = 0
+	GateReasonREASON_SIP_SOURCE       GateReason = 1
+	GateReasonREASON_HTTP_SOURCE      GateReason = 2
+	GateReasonREASON_MALFORMED        GateReason = 3
+	GateReasonREASON_FRAGMENT_TINY    GateReason = 4
+	GateReasonREASON_HEADER_CHAIN     GateReason = 5
+	GateReasonREASON_VLAN_DEPTH       GateReason = 6
+	GateReasonREASON_FRAGMENT_DROPPED GateReason = 7
+	GateReasonREASON_SOURCE_ROUTE     GateReason = 8
+	GateReasonREASON_REDIRECT_ICMP    GateReason = 9
+	GateReasonREASON_TUNNEL_SOURCE    GateReason = 10
+	GateReasonREASON_TUNNEL_DEPTH     GateReason = 11
+	GateReasonREASON_BANNED           GateReason = 12
+	GateReasonREASON_FEED             GateReason = 13
+	GateReasonREASON_RATE_LIMIT       GateReason = 14
+	GateReasonREASON_SIP_PAYLOAD      GateReason = 15
+	GateReasonREASON_NOT_IP           GateReason = 32
+	GateReasonREASON_OTHER_PROTOCOL   GateReason = 33
+	GateReasonREASON_NOT_GUARDED      GateReason = 34
+	GateReasonREASON_SIP_ALLOWED      GateReason = 35
+	GateReasonREASON_HTTP_ALLOWED     GateReason = 36
+	GateReasonREASON_FRAGMENT_LATER   GateReason = 37
+	GateReasonREASON_OPEN_SERVICE     GateReason = 38
+	GateReasonREASON_REPLY            GateReason = 39
+	GateReasonREASON_EXEMPT           GateReason = 40
 )
 
 type GateService uint32
 
 const (
-	GateServiceSERVICE_SIP  GateService = 0
-	GateServiceSERVICE_HTTP GateService = 1
-	GateServiceSERVICES     GateService = 2
+	GateServiceSERVICE_SIP    GateService = 0
+	GateServiceSERVICE_HTTP   GateService = 1
+	GateServiceSERVICE_OPEN   GateService = 2
+	GateServiceSERVICE_TUNNEL GateService = 3
+	GateServiceSERVICES       GateService = 4
+)
+
+type GateSource struct {
+	_       structs.HostLayout
+	Network uint64
+	Version uint32
+	Service uint32
+}
+
+type GateTable uint32
+
+const (
+	GateTableTABLE_ALLOW GateTable = 0
+	GateTableTABLE_FEED  GateTable = 1
+	GateTableTABLES      GateTable = 2
 )
 
 type GateTally struct {
 	_       structs.HostLayout
 	Packets uint64
 	Bytes   uint64
+	Cells   [8]GateCell
+}
+
+type GateTree struct {
+	_      structs.HostLayout
+	Levels uint32
+	Leaves uint32
+	Nodes  [8]uint32
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	GateMapCredits       = "credits"
-	GateMapDrops         = "drops"
-	GateMapGeneration    = "generation"
-	GateMapTallies       = "tallies"
-	GateProgGate         = "gate"
-	GateVarStandardPorts = "standard_ports"
-	GateVarUnusedDrop    = "unused_drop"
-	GateVarUnusedFormat  = "unused_format"
-	GateVarUnusedImage   = "unused_image"
-	GateVarUnusedService = "unused_service"
+	GateMapBanFront       = "ban_front"
+	GateMapBans           = "bans"
+	GateMapControls       = "controls"
+	GateMapDrops          = "drops"
+	GateMapFlowFront      = "flow_front"
+	GateMapFlows          = "flows"
+	GateMapFragments      = "fragments"
+	GateMapGeneration     = "generation"
+	GateMapMeters         = "meters"
+	GateMapPages          = "pages"
+	GateMapPrograms       = "programs"
+	GateMapTallies        = "tallies"
+	GateProgGate          = "gate"
+	GateProgRoot          = "root"
+	GateVarStandardPorts  = "standard_ports"
+	GateVarUnusedClass    = "unused_class"
+	GateVarUnusedDeep     = "unused_deep"
+	GateVarUnusedDrop     = "unused_drop"
+	GateVarUnusedFormat   = "unused_format"
+	GateVarUnusedGeometry = "unused_geometry"
+	GateVarUnusedLeaf     = "unused_leaf"
+	GateVarUnusedLine     = "unused_line"
+	GateVarUnusedNode     = "unused_node"
+	GateVarUnusedPage     = "unused_page"
+	GateVarUnusedPlace    = "unused_place"
+	GateVarUnusedReason   = "unused_reason"
+	GateVarUnusedService  = "unused_service"
+	GateVarUnusedTable    = "unused_table"
 )
 
 // LoadGate returns the embedded CollectionSpec for Gate.
@@ -152,15 +317,24 @@ type GateSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type GateProgramSpecs struct {
 	Gate *ebpf.ProgramSpec `ebpf:"gate"`
+	Root *ebpf.ProgramSpec `ebpf:"root"`
 }
 
 // GateMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type GateMapSpecs struct {
-	Credits    *ebpf.MapSpec `ebpf:"credits"`
+	BanFront   *ebpf.MapSpec `ebpf:"ban_front"`
+	Bans       *ebpf.MapSpec `ebpf:"bans"`
+	Controls   *ebpf.MapSpec `ebpf:"controls"`
 	Drops      *ebpf.MapSpec `ebpf:"drops"`
+	FlowFront  *ebpf.MapSpec `ebpf:"flow_front"`
+	Flows      *ebpf.MapSpec `ebpf:"flows"`
+	Fragments  *ebpf.MapSpec `ebpf:"fragments"`
 	Generation *ebpf.MapSpec `ebpf:"generation"`
+	Meters     *ebpf.MapSpec `ebpf:"meters"`
+	Pages      *ebpf.MapSpec `ebpf:"pages"`
+	Programs   *ebpf.MapSpec `ebpf:"programs"`
 	Tallies    *ebpf.MapSpec `ebpf:"tallies"`
 }
 
@@ -168,11 +342,20 @@ type GateMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type GateVariableSpecs struct {
-	StandardPorts *ebpf.VariableSpec `ebpf:"standard_ports"`
-	UnusedDrop    *ebpf.VariableSpec `ebpf:"unused_drop"`
-	UnusedFormat  *ebpf.VariableSpec `ebpf:"unused_format"`
-	UnusedImage   *ebpf.VariableSpec `ebpf:"unused_image"`
-	UnusedService *ebpf.VariableSpec `ebpf:"unused_service"`
+	StandardPorts  *ebpf.VariableSpec `ebpf:"standard_ports"`
+	UnusedClass    *ebpf.VariableSpec `ebpf:"unused_class"`
+	UnusedDeep     *ebpf.VariableSpec `ebpf:"unused_deep"`
+	UnusedDrop     *ebpf.VariableSpec `ebpf:"unused_drop"`
+	UnusedFormat   *ebpf.VariableSpec `ebpf:"unused_format"`
+	UnusedGeometry *ebpf.VariableSpec `ebpf:"unused_geometry"`
+	UnusedLeaf     *ebpf.VariableSpec `ebpf:"unused_leaf"`
+	UnusedLine     *ebpf.VariableSpec `ebpf:"unused_line"`
+	UnusedNode     *ebpf.VariableSpec `ebpf:"unused_node"`
+	UnusedPage     *ebpf.VariableSpec `ebpf:"unused_page"`
+	UnusedPlace    *ebpf.VariableSpec `ebpf:"unused_place"`
+	UnusedReason   *ebpf.VariableSpec `ebpf:"unused_reason"`
+	UnusedService  *ebpf.VariableSpec `ebpf:"unused_service"`
+	UnusedTable    *ebpf.VariableSpec `ebpf:"unused_table"`
 }
 
 // GateObjects contains all objects after they have been loaded into the kernel.
@@ -195,17 +378,33 @@ func (o *GateObjects) Close() error {
 //
 // It can be passed to LoadGateObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GateMaps struct {
-	Credits    *ebpf.Map `ebpf:"credits"`
+	BanFront   *ebpf.Map `ebpf:"ban_front"`
+	Bans       *ebpf.Map `ebpf:"bans"`
+	Controls   *ebpf.Map `ebpf:"controls"`
 	Drops      *ebpf.Map `ebpf:"drops"`
+	FlowFront  *ebpf.Map `ebpf:"flow_front"`
+	Flows      *ebpf.Map `ebpf:"flows"`
+	Fragments  *ebpf.Map `ebpf:"fragments"`
 	Generation *ebpf.Map `ebpf:"generation"`
+	Meters     *ebpf.Map `ebpf:"meters"`
+	Pages      *ebpf.Map `ebpf:"pages"`
+	Programs   *ebpf.Map `ebpf:"programs"`
 	Tallies    *ebpf.Map `ebpf:"tallies"`
 }
 
 func (m *GateMaps) Close() error {
 	return _GateClose(
-		m.Credits,
+		m.BanFront,
+		m.Bans,
+		m.Controls,
 		m.Drops,
+		m.FlowFront,
+		m.Flows,
+		m.Fragments,
 		m.Generation,
+		m.Meters,
+		m.Pages,
+		m.Programs,
 		m.Tallies,
 	)
 }
@@ -214,11 +413,20 @@ func (m *GateMaps) Close() error {
 //
 // It can be passed to LoadGateObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GateVariables struct {
-	StandardPorts *ebpf.Variable `ebpf:"standard_ports"`
-	UnusedDrop    *ebpf.Variable `ebpf:"unused_drop"`
-	UnusedFormat  *ebpf.Variable `ebpf:"unused_format"`
-	UnusedImage   *ebpf.Variable `ebpf:"unused_image"`
-	UnusedService *ebpf.Variable `ebpf:"unused_service"`
+	StandardPorts  *ebpf.Variable `ebpf:"standard_ports"`
+	UnusedClass    *ebpf.Variable `ebpf:"unused_class"`
+	UnusedDeep     *ebpf.Variable `ebpf:"unused_deep"`
+	UnusedDrop     *ebpf.Variable `ebpf:"unused_drop"`
+	UnusedFormat   *ebpf.Variable `ebpf:"unused_format"`
+	UnusedGeometry *ebpf.Variable `ebpf:"unused_geometry"`
+	UnusedLeaf     *ebpf.Variable `ebpf:"unused_leaf"`
+	UnusedLine     *ebpf.Variable `ebpf:"unused_line"`
+	UnusedNode     *ebpf.Variable `ebpf:"unused_node"`
+	UnusedPage     *ebpf.Variable `ebpf:"unused_page"`
+	UnusedPlace    *ebpf.Variable `ebpf:"unused_place"`
+	UnusedReason   *ebpf.Variable `ebpf:"unused_reason"`
+	UnusedService  *ebpf.Variable `ebpf:"unused_service"`
+	UnusedTable    *ebpf.Variable `ebpf:"unused_table"`
 }
 
 // GatePrograms contains all programs after they have been loaded into the kernel.
@@ -226,11 +434,13 @@ type GateVariables struct {
 // It can be passed to LoadGateObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GatePrograms struct {
 	Gate *ebpf.Program `ebpf:"gate"`
+	Root *ebpf.Program `ebpf:"root"`
 }
 
 func (p *GatePrograms) Close() error {
 	return _GateClose(
 		p.Gate,
+		p.Root,
 	)
 }
 

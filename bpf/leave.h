@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The only way out: counts, samples and turns the reason into the verdict.
+ */
+#pragma once
+
+#include "shortcut.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, REASONS);
+	__type(key, enum reason);
+	__type(value, struct tally);
+} tallies SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_RDONLY_PROG);
+	__type(key, __u32);
+	__type(value, struct control);
+} controls SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} drops SEC(".maps");
+
+/* Reads the frame again, so that the packets that pass keep nothing for it. */
+static __always_inline void fill(context *ctx, const struct packet *p, struct drop *d)
+{
+	__builtin_memset(d, 0, sizeof(*d));
+	d->length = p->length;
+	d->ifindex = ctx->ingress_ifindex;
+	d->vlan = p->vlan;
+	d->version = p->version;
+	d->protocol = p->protocol;
+	if (p->version == 4) {
+		load_bytes(ctx, p->ip + 12, d->source, 4);
+		load_bytes(ctx, p->ip + 16, d->destination, 4);
+	} else if (p->version == 6) {
+		load_bytes(ctx, p->ip + 8, d->source, 32); /* both */
+	}
+	if (p->l4)
+		load_bytes(ctx, p->l4, &d->source_port, 4); /* both */
+}
+
+__noinline int sample(context *ctx, const struct packet *p, __u32 reason, __u64 weight)
+{
+	struct drop *d;
+
+	if (!p)
+		return 0;
+	d = bpf_ringbuf_reserve(&drops, sizeof(*d), 0);
+	if (!d)
+		return 0;
+	fill(ctx, p, d);
+	d->reason = reason;
+	d->weight = weight;
+	bpf_ringbuf_submit(d, BPF_RB_NO_WAKEUP);
+	return 1;
+}
+
+static __always_inline int is_exempt(const struct control *control, __u32 ifindex)
+{
+	for (int i = 0; i < EXEMPT; i++)
+		if (control->exempt[i] == ifindex)
+			return 1;
+	return 0;
+}
+
+/* Which eighth of all sources the packet's belongs to, in the upper bits. */
+static __always_inline __u32 mix_of(const struct address *source)
+{
+	return fold(source) * GOLDEN >> 32;
+}
+
+__noinline int mix_packet(context *ctx, const struct packet *p)
+{
+	struct address source;
+
+	if (!p || !p->version || !fetch_address(ctx, p, SOURCE_OFF(p), &source))
+		return 0;
+	return mix_of(&source);
+}
+
+static __always_inline struct cell *cell_of(struct tally *tally, __u32 mix)
+{
+	return &tally->cells[mix >> (32 - CELLS_BITS)];
+}
+
+/*
+ * Whether the budget has a sample left for this drop, and how many drops it
+ * would stand for. There is no clock here, and no wake-up: the daemon polls.
+ */
+static __always_inline __u64 spend(struct tally *tally, const struct control *control, __u32 mix)
+{
+	struct cell *cell = cell_of(tally, mix);
+	__u64 weight = ++cell->skipped;
+
+	if (cell->epoch != control->epoch) {
+		cell->epoch = control->epoch;
+		cell->left = CELL_BUDGET;
+	}
+	if (likely(!cell->left))
+		return 0;
+	cell->left--;
+	cell->skipped = 0;
+	return weight;
+}
+
+static __always_inline struct tally *count(enum reason reason, __u32 length)
+{
+	struct tally *tally = bpf_map_lookup_elem(&tallies, &reason);
+
+	if (tally) {
+		tally->packets++;
+		tally->bytes += length;
+	}
+	return tally;
+}
+
+static __always_inline int leave(context *ctx, struct packet *p, enum reason reason)
+{
+	__u32 zero = 0;
+	const struct control *control;
+	struct tally *tally;
+	__u64 weight;
+
+	if (unlikely(!p->ip))
+		p->length = frame_length(ctx);
+	if (reason >= REASON_NOT_IP) {
+		count(reason, p->length);
+		return VERDICT_PASS;
+	}
+	control = bpf_map_lookup_elem(&controls, &zero);
+	if (!control)
+		return VERDICT_DROP;
+	if (unlikely(control->exempt[0]) && is_exempt(control, ctx->ingress_ifindex)) {
+		count(REASON_EXEMPT, p->length);
+		return VERDICT_PASS;
+	}
+	tally = count(reason, p->length);
+	if (!tally)
+		return VERDICT_DROP;
+	weight = spend(tally, control, p->mix);
+	if (unlikely(weight) && !sample(ctx, p, reason, weight))
+		cell_of(tally, p->mix)->skipped =
+			weight; /* no room: the next one stands for it too */
+	return VERDICT_DROP;
+}
+
+/* What a sample needs of a plain packet. */
+static __always_inline struct packet whole_of(context *ctx, const struct plain *plain, __u32 mix)
+{
+	struct packet p = {
+		.length = linear_length(ctx),
+		.ip = sizeof(struct ethernet),
+		.l4 = plain->l4 - (const void *)(long)ctx->data,
+		.mix = mix,
+		.vlan = stripped_vlan(ctx),
+		.version = plain->version,
+		.protocol = plain->protocol,
+	};
+
+	return p;
+}
+
+/* What a frame that arrives on the WAN goes through. */
+static __always_inline int guard(context *ctx)
+{
+	struct plain plain;
+	struct packet p;
+	struct room room;
+	__u32 mix = 0;
+	int reason = shortcut(ctx, &plain, &mix);
+
+	if (likely(reason >= REASON_NOT_IP)) {
+		count(reason, linear_length(ctx));
+		return VERDICT_PASS;
+	}
+	if (likely(reason >= 0)) {
+		p = whole_of(ctx, &plain, mix);
+	} else {
+		__builtin_memset(&p, 0, sizeof(p));
+		p.length = linear_length(ctx);
+		p.vlan = stripped_vlan(ctx);
+		reason = judge(ctx, &p, &room);
+		if (reason < REASON_NOT_IP)
+			p.mix = mix_packet(ctx, &p);
+	}
+	return leave(ctx, &p, reason);
+}
