@@ -1,11 +1,11 @@
-// Package gate owns the kernel's XDP hook on the WAN interfaces: the program of
-// package bpf, its maps, their pins and its links. Rules become one image (see
-// struct image in bpf/gate.h) that replaces its predecessor by one pointer
+// Package gate owns the kernel's packet hooks on the WAN interfaces: the
+// programs of package bpf, their maps, pins and links. Rules become one image
+// (see struct image in bpf/gate.h) that replaces its predecessor by one pointer
 // write.
 //
-// The gate outlives the daemon. Links, maps and the program are pinned on a BPF
-// file system; whoever opens the same folder again adopts them: the program
-// goes on with the same generation and the same counters meanwhile.
+// The gate outlives the daemon. Links, maps and programs are pinned on a BPF
+// file system; whoever opens the same folder again adopts them: the gate goes on
+// with the same generation and the same counters meanwhile.
 package gate
 
 import (
@@ -27,6 +27,13 @@ import (
 type Config struct {
 	// Interfaces are the names of the WAN interfaces, at least one.
 	Interfaces []string
+	// Exempt are interfaces that are not to be guarded though their driver may
+	// run one program for all of its ports (mtk_eth_soc does): those of the LAN,
+	// at most MaxExempt. One that is missing is left out.
+	Exempt []string
+	// Replace takes hooks over that a foreign XDP program holds. Without it such
+	// an interface is refused, with the program's name.
+	Replace bool
 	// Dir is a folder on a BPF file system, absolute, for this gate alone; the
 	// kernel allows no dot in it. It is created, and /sys/fs/bpf is mounted,
 	// where absent.
@@ -34,6 +41,9 @@ type Config struct {
 	// Now stamps events and samples; nil means time.Now.
 	Now func() time.Time
 }
+
+// MaxExempt is how many interfaces can be exempt.
+const MaxExempt = len(bpf.GateControl{}.Exempt)
 
 func (c Config) check() error {
 	var mistakes appliance.Errors
@@ -44,6 +54,12 @@ func (c Config) check() error {
 		if slices.Contains(c.Interfaces[:i], name) {
 			mistakes = append(mistakes, invalid("interfaces", "%s is named twice", name))
 		}
+		if slices.Contains(c.Exempt, name) {
+			mistakes = append(mistakes, invalid("exempt", "%s is to be guarded", name))
+		}
+	}
+	if len(c.Exempt) > MaxExempt {
+		mistakes = append(mistakes, invalid("exempt", "%d interfaces; the gate holds %d", len(c.Exempt), MaxExempt))
 	}
 	if !filepath.IsAbs(c.Dir) {
 		mistakes = append(mistakes, invalid("dir", "%q is not an absolute path", c.Dir))
@@ -51,24 +67,26 @@ func (c Config) check() error {
 	return mistakes.Or()
 }
 
-// Gate is the XDP program on every WAN interface that could take it. Its
-// methods are safe for concurrent use.
+// Gate is the programs on every WAN interface that could take them. Its methods
+// are safe for concurrent use.
 type Gate struct {
 	config Config
 	report func(appliance.Event)
-	spec   *ebpf.CollectionSpec
+	specs  specs
 
-	mu     sync.Mutex // guards what follows
-	kernel *bpf.GateObjects
-	ports  []*port
+	mu      sync.Mutex // guards what follows
+	kernel  *objects
+	ports   []*port
+	control bpf.GateControl // as the kernel has it
+	turned  time.Time       // when the flows' front was turned last
 }
 
 // Open adopts the gate that is pinned in config.Dir, or loads a new one with an
 // empty generation, which shuts the standard ports, and attaches it to every
-// interface: natively where the driver can, generically where not. Interfaces
-// that are missing or hold a foreign XDP program are reported and shown by
-// State; only if none could be guarded, or the kernel refuses the program, is
-// there an error. Mistakes in config are appliance.Errors.
+// interface: in the driver where it can, else on the way into the stack.
+// Interfaces that are missing, hold a foreign XDP program or carry no Ethernet
+// frames are reported and shown by State; only if none could be guarded, or the kernel refuses the
+// programs, is there an error. Mistakes in config are appliance.Errors.
 func Open(config Config, report func(appliance.Event)) (*Gate, error) {
 	if err := config.check(); err != nil {
 		return nil, err
@@ -79,47 +97,63 @@ func Open(config Config, report func(appliance.Event)) (*Gate, error) {
 	if err := mountBPF(config.Dir); err != nil {
 		return nil, err
 	}
-	spec, err := specify()
+	specs, err := specify()
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{config: config, report: report, spec: spec}
+	g := &Gate{config: config, report: report, specs: specs, turned: config.Now()}
 	if err := g.open(); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
 }
 
-// specify returns the program and maps as they shall be loaded.
-func specify() (*ebpf.CollectionSpec, error) {
-	spec, err := bpf.LoadGate()
-	if err != nil {
-		return nil, fmt.Errorf("read gate object: %w", err)
+// specs is the programs and maps as they shall be loaded: those of the driver's
+// hook, and those of the stack's that share their maps.
+type specs struct{ gate, tc *ebpf.CollectionSpec }
+
+func specify() (specs, error) {
+	var s specs
+	var err error
+	if s.gate, err = bpf.LoadGate(); err != nil {
+		return specs{}, fmt.Errorf("read gate object: %w", err)
 	}
+	if s.tc, err = bpf.LoadTC(); err != nil {
+		return specs{}, fmt.Errorf("read tc object: %w", err)
+	}
+	for _, spec := range []*ebpf.CollectionSpec{s.gate, s.tc} {
+		if err := setStandardPorts(spec); err != nil {
+			return specs{}, err
+		}
+	}
+	return s, nil
+}
+
+func setStandardPorts(spec *ebpf.CollectionSpec) error {
 	variable := spec.Variables[bpf.GateVarStandardPorts]
 	ports := make([]uint16, variable.Size()/2)
 	if copy(ports, rules.StandardPorts()) < len(rules.StandardPorts()) {
-		return nil, fmt.Errorf("set standard ports: more than %d", len(ports))
+		return fmt.Errorf("set standard ports: more than %d", len(ports))
 	}
 	if err := variable.Set(ports); err != nil {
-		return nil, fmt.Errorf("set standard ports: %w", err)
+		return fmt.Errorf("set standard ports: %w", err)
 	}
-	return spec, nil
+	return nil
 }
 
-// open puts the parts in place in the only safe order: image, maps, links. A
-// replaced program or layout is removed last, when nothing runs it any more.
+// open puts the parts in place in the only safe order: image, maps, programs,
+// links. A replaced layout is removed last, when nothing runs it any more.
 func (g *Gate) open() error {
 	pins := pinsIn(g.config.Dir)
-	set, adoptErr := pins.adopt(g.spec)
+	set, adoptErr := pins.adopt(g.specs)
 	if adoptErr != nil {
 		var err error
-		if set, err = pins.load(g.spec); err != nil {
-			return err
+		if set, err = pins.load(g.specs); err != nil {
+			return errors.Join(err, tooOld())
 		}
 	}
 	g.kernel = set.objects
-	if err := g.guardAll(pins); err != nil {
+	if err := g.takeUp(pins); err != nil {
 		return errors.Join(err, set.discard())
 	}
 	if err := set.keep(); err != nil {
@@ -132,6 +166,29 @@ func (g *Gate) open() error {
 		g.event("", "loaded the gate with an empty generation")
 	default:
 		g.event("", "loaded a new gate with an empty generation: %v", adoptErr)
+	}
+	return nil
+}
+
+// takeUp sets what lies outside of generations, points the root at the gate and
+// attaches.
+func (g *Gate) takeUp(pins pins) error {
+	if err := g.kernel.Controls.Lookup(uint32(0), &g.control); err != nil {
+		return fmt.Errorf("read controls: %w", err)
+	}
+	g.control.Exempt = indexesOf(g.config.Exempt)
+	if err := g.putControl(); err != nil {
+		return err
+	}
+	if err := g.kernel.dispatch(); err != nil {
+		return err
+	}
+	return g.guardAll(pins)
+}
+
+func (g *Gate) putControl() error {
+	if err := g.kernel.Controls.Put(uint32(0), &g.control); err != nil {
+		return fmt.Errorf("write controls: %w", err)
 	}
 	return nil
 }
@@ -154,62 +211,34 @@ func (g *Gate) swap(guard rules.Guard, digest string) error {
 	return nil
 }
 
-// enforce puts image in force and reads back that it is.
-func (g *Gate) enforce(image *bpf.GateImage) error {
+// enforce puts an image in force and reads back that it is.
+func (g *Gate) enforce(i *image) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.kernel == nil {
 		return errClosed
 	}
-	if err := publish(g.spec, g.kernel.Generation, image); err != nil {
+	if err := g.tray().publish(i); err != nil {
 		return err
 	}
-	live, err := readImage(g.kernel.Generation)
+	live, err := g.tray().readHead()
 	if err != nil {
 		return fmt.Errorf("read generation back: %w", err)
 	}
-	if live.Digest != image.Digest {
+	if live.Digest != i.head.Digest {
 		return fmt.Errorf("read generation back: found %q", digestOf(live))
 	}
+	if err := g.tray().clearPages(pageHalf - live.Base); err != nil {
+		g.event("", "the memory of the generation before is kept until the next: %v", err)
+	}
 	return nil
+}
+
+func (g *Gate) tray() tray {
+	return tray{spec: g.specs.gate, generation: g.kernel.Generation, pages: g.kernel.Pages}
 }
 
 var errClosed = errors.New("gate is closed")
-
-// publish builds an image aside, freezes it and points the program at it. The
-// kernel waits for an RCU grace period within the update, so that on return no
-// CPU uses the old image.
-func publish(spec *ebpf.CollectionSpec, generation *ebpf.Map, image *bpf.GateImage) error {
-	inner, err := ebpf.NewMap(spec.Maps[bpf.GateMapGeneration].InnerMap)
-	if err != nil {
-		return fmt.Errorf("create image: %w", err)
-	}
-	defer func() { _ = inner.Close() }() // the outer map holds it
-	if err := inner.Put(uint32(0), image); err != nil {
-		return fmt.Errorf("fill image: %w", err)
-	}
-	if err := inner.Freeze(); err != nil {
-		return fmt.Errorf("freeze image: %w", err)
-	}
-	if err := generation.Put(uint32(0), inner); err != nil {
-		return fmt.Errorf("publish image: %w", err)
-	}
-	return nil
-}
-
-// readImage reads the generation in force out of the kernel.
-func readImage(generation *ebpf.Map) (*bpf.GateImage, error) {
-	var inner *ebpf.Map
-	if err := generation.Lookup(uint32(0), &inner); err != nil {
-		return nil, fmt.Errorf("look up image: %w", err)
-	}
-	defer func() { _ = inner.Close() }()
-	var image bpf.GateImage
-	if err := inner.Lookup(uint32(0), &image); err != nil {
-		return nil, fmt.Errorf("read image: %w", err)
-	}
-	return &image, nil
-}
 
 // Close lets go of the gate and leaves it at work: attached and pinned.
 func (g *Gate) Close() error {

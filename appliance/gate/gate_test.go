@@ -28,7 +28,7 @@ func TestGateOutlivesTheDaemon(t *testing.T) {
 	l.enter(l.box)
 	w := l.plug()
 	first, j := l.open("wan")
-	l.wants(first, modeNative, false)
+	l.wants(first, ModeNative, false)
 	if !j.has("loaded the gate with an empty generation") || !j.has("wan attached in native mode") {
 		t.Errorf("events %q", j.lines)
 	}
@@ -41,7 +41,7 @@ func TestGateOutlivesTheDaemon(t *testing.T) {
 		check(t, err)
 	}
 	second, j := l.open("wan")
-	l.wants(second, modeNative, true)
+	l.wants(second, ModeNative, true)
 	if state := second.State(); state.Digest != "abcd" {
 		t.Errorf("adopted generation %q", state.Digest)
 	}
@@ -64,57 +64,6 @@ func TestGateOutlivesTheDaemon(t *testing.T) {
 	}
 }
 
-// Nothing may pass or drop wrongly while generations are swapped: both senders'
-// verdicts are the same in each of them.
-func TestSwapStorm(t *testing.T) {
-	l := newLab(t)
-	l.enter(l.box)
-	w := l.plug()
-	g, _ := l.open("wan")
-	check(t, g.swap(perimeter, "start"))
-	stop, done := make(chan struct{}), make(chan int)
-	go func() {
-		swaps := 0
-		for {
-			select {
-			case <-stop:
-				done <- swaps
-				return
-			default:
-			}
-			other := perimeter
-			other.Sources = append(scattered(swaps%500, false), perimeter.Sources...)
-			if err := g.swap(other, fmt.Sprint(swaps)); err != nil {
-				t.Error(err)
-			}
-			swaps++
-		}
-	}()
-	const rounds, each = 100, 100
-	for range rounds {
-		w.send(g, attack, appliance.ReasonSIPSource, each)
-		w.send(g, honest, appliance.ReasonSIPAllowed, each)
-	}
-	close(stop)
-	swaps := <-done
-	t.Logf("%d swaps under %d packets", swaps, 2*rounds*each)
-	if swaps < 10 {
-		t.Errorf("only %d swaps", swaps)
-	}
-	tallies, err := g.Tallies()
-	check(t, err)
-	for reason, tally := range tallies {
-		switch want := uint64(rounds * each); {
-		case reason == appliance.ReasonSIPSource || reason == appliance.ReasonSIPAllowed:
-			if tally.Packets != want || tally.Bytes != want*uint64(len(attack)) {
-				t.Errorf("%v is %+v, want %d packets", reason, tally, want)
-			}
-		case reason != appliance.ReasonOtherProtocol && reason != appliance.ReasonNotIP && tally.Packets > 0:
-			t.Errorf("%v is %+v, want none", reason, tally)
-		}
-	}
-}
-
 func TestStateReadsTheLiveImage(t *testing.T) {
 	l := newLab(t)
 	l.enter(l.box)
@@ -125,7 +74,7 @@ func TestStateReadsTheLiveImage(t *testing.T) {
 	check(t, g.swap(perimeter, "mine"))
 	image, err := compileImage(perimeter, "another's")
 	check(t, err)
-	check(t, publish(g.spec, g.kernel.Generation, image)) // behind g's back
+	check(t, g.tray().publish(image)) // behind g's back
 	if got := g.State().Digest; got != "another's" {
 		t.Errorf("digest %q is remembered, not read", got)
 	}
@@ -140,35 +89,35 @@ func TestStateReadsTheLiveImage(t *testing.T) {
 		t.Errorf("no rules have digest %q", got)
 	}
 	check(t, g.kernel.Generation.Delete(uint32(0)))
-	if got := g.State(); got.Error == "" || got.Digest != "" {
-		t.Errorf("a lost image shows as %+v", got)
+	if got := g.State(); got.Error != "" || got.Digest != "" {
+		t.Errorf("an empty slot shows as %+v, want an empty generation", got)
 	}
 }
 
 // A bridge has no XDP of its own.
-func TestGenericWhereTheDriverCant(t *testing.T) {
+func TestStackWhereTheDriverCant(t *testing.T) {
 	l := newLab(t)
 	l.enter(l.box)
 	l.run("ip", "link", "add", "name", "dsl", "type", "bridge")
 	g, j := l.open("dsl")
-	l.wants(g, modeGeneric, false)
+	l.wants(g, ModeStack, false)
 	if !j.has("dsl the driver takes no XDP program") {
 		t.Errorf("events %q", j.lines)
 	}
 	check(t, g.Close())
 	g, _ = l.open("dsl")
-	l.wants(g, modeGeneric, true)
+	l.wants(g, ModeStack, true)
 }
 
-// A generic attachment must judge as a native one does. The loopback has no
-// native XDP and receives what is sent to it.
-func TestGenericDrops(t *testing.T) {
+// The stack's hook must judge as the driver's does. The loopback has no native
+// XDP and receives what is sent to it.
+func TestStackDrops(t *testing.T) {
 	l := newLab(t)
 	l.enter(l.box)
 	l.run("ip", "link", "set", "lo", "up")
 	w := l.plugInto("lo")
 	g, _ := l.open("lo")
-	l.wants(g, modeGeneric, false)
+	l.wants(g, ModeStack, false)
 	check(t, g.swap(perimeter, "abcd"))
 	w.send(g, attack, appliance.ReasonSIPSource, 10)
 	w.send(g, honest, appliance.ReasonSIPAllowed, 10)
@@ -193,7 +142,7 @@ func TestForeignProgramIsRefused(t *testing.T) {
 	if got := state.Interfaces[0]; got.Error != want || got.Mode != "" {
 		t.Errorf("state %+v", got)
 	}
-	if got := state.Interfaces[1]; got.Error != "" || got.Mode != modeGeneric {
+	if got := state.Interfaces[1]; got.Error != "" || got.Mode != ModeStack {
 		t.Errorf("state %+v", got)
 	}
 	check(t, attached.Close())
@@ -255,7 +204,7 @@ func TestInterfaceThatComesBack(t *testing.T) {
 	l.refuse("no such interface", "wan")
 	l.run("ip", "link", "add", "wan", "type", "veth", "peer", "name", "net", "netns", l.outside)
 	g, j := l.open("wan")
-	l.wants(g, modeNative, false)
+	l.wants(g, ModeNative, false)
 	if state := g.State(); state.Digest != "abcd" || !j.has("released interface") {
 		t.Errorf("state %+v, events %q", state, j.lines)
 	}
@@ -265,7 +214,7 @@ func TestInterfaceThatComesBack(t *testing.T) {
 	check(t, g.Close())
 	l.run("ip", "link", "add", "name", "wan", "index", fmt.Sprint(index), "type", "veth", "peer", "name", "net", "netns", l.outside)
 	g, _ = l.open("wan")
-	l.wants(g, modeNative, false)
+	l.wants(g, ModeNative, false)
 }
 
 func TestRenamedInterfaceIsAdopted(t *testing.T) {
@@ -276,7 +225,7 @@ func TestRenamedInterfaceIsAdopted(t *testing.T) {
 	l.run("ip", "link", "set", "wan", "down")
 	l.run("ip", "link", "set", "wan", "name", "eth0.7")
 	g, _ = l.open("eth0.7")
-	l.wants(g, modeNative, true)
+	l.wants(g, ModeNative, true)
 }
 
 func TestInterfaceNoLongerNamedIsReleased(t *testing.T) {
@@ -286,7 +235,7 @@ func TestInterfaceNoLongerNamedIsReleased(t *testing.T) {
 	g, _ := l.open("wan", "dsl")
 	check(t, g.Close())
 	g, j := l.open("dsl")
-	l.wants(g, modeGeneric, true)
+	l.wants(g, ModeStack, true)
 	if out := l.run("ip", "link", "show", "wan"); strings.Contains(out, "xdp") || !j.has("released interface") {
 		t.Errorf("wan is still guarded: %s", out)
 	}

@@ -1,98 +1,112 @@
 package gate
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"syscall"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
-// Mode says where the program runs.
+// Mode says where the gate runs.
 type Mode string
 
 // The modes of attachment.
 const (
-	modeNative  Mode = "native"  // in the driver, before the packet has a buffer of the stack
-	modeGeneric Mode = "generic" // in the stack, slower, on any interface
+	ModeNative Mode = "native" // in the driver, before the packet has a buffer of the stack
+	ModeStack  Mode = "stack"  // on the way into the stack, slower, on any interface
 )
 
-// hook is what the kernel says of an interface's XDP hook. The zero hook is
-// free.
-type hook struct {
-	program ebpf.ProgramID
-	mode    Mode
+// hookOf returns the program on an interface's XDP hook, 0 for none. It asks by
+// route netlink (attribute IFLA_XDP of rtnetlink(7)): links alone can't tell of
+// programs attached without one.
+func hookOf(index int) (ebpf.ProgramID, error) {
+	device, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return 0, fmt.Errorf("find interface: %w", err)
+	}
+	xdp := device.Attrs().Xdp
+	if xdp == nil || !xdp.Attached {
+		return 0, nil
+	}
+	return ebpf.ProgramID(xdp.ProgId), nil
 }
 
-// nlaTypeMask strips the nested and byte-order flags: NLA_TYPE_MASK of
-// linux/netlink.h.
-const nlaTypeMask = 0x3fff
+// framed makes sure that an interface's packets are Ethernet frames. Those of
+// ppp, WireGuard and most modems begin with the IP header: what reads a frame
+// there reads no packet at all, and the gate would let everything through.
+func framed(index int) error {
+	device, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return fmt.Errorf("find interface: %w", err)
+	}
+	if kind := device.Attrs().EncapType; kind != "ether" && kind != "loopback" {
+		return fmt.Errorf("it carries no Ethernet frames (%s), which is all that the gate reads: guard the port below it instead", kind)
+	}
+	return nil
+}
 
-// hookOf reads an interface's XDP hook by route netlink (attribute IFLA_XDP of
-// rtnetlink(7)): links alone can't tell of programs attached without one, nor
-// in which mode they run.
-func hookOf(index int) (hook, error) {
-	table, err := syscall.NetlinkRIB(unix.RTM_GETLINK, unix.AF_UNSPEC)
+// holds reports whether the program is on the hook of an interface of this
+// network namespace.
+func holds(index int, program ebpf.ProgramID) bool {
+	running, err := hookOf(index)
+	return err == nil && running == program
+}
+
+// foreign names the XDP program that holds the hook. The gate replaces what it
+// did not put there only where it is told to.
+func foreign(id ebpf.ProgramID) error {
+	return fmt.Errorf("a foreign XDP program holds the hook: %s (id %d)", nameOfProgram(id), id)
+}
+
+func nameOfProgram(id ebpf.ProgramID) string {
+	program, err := ebpf.NewProgramFromID(id)
 	if err != nil {
-		return hook{}, fmt.Errorf("list interfaces: %w", err)
+		return "of unknown name"
 	}
-	messages, err := syscall.ParseNetlinkMessage(table)
+	defer func() { _ = program.Close() }()
+	info, err := program.Info()
+	if err != nil || info.Name == "" {
+		return "of unknown name"
+	}
+	return info.Name
+}
+
+// evict takes a foreign program off an interface, whether a link holds it or
+// not.
+func evict(index int, program ebpf.ProgramID) error {
+	if detached, err := detachLinks(index, program); detached || err != nil {
+		return err
+	}
+	device, err := netlink.LinkByIndex(index)
 	if err != nil {
-		return hook{}, fmt.Errorf("list interfaces: %w", err)
+		return fmt.Errorf("find interface: %w", err)
 	}
-	for i := range messages {
-		if found, ok := messageIndex(&messages[i]); !ok || found != index {
+	flags := unix.XDP_FLAGS_DRV_MODE
+	if xdp := device.Attrs().Xdp; xdp != nil && xdp.AttachMode == nl.XDP_ATTACHED_SKB {
+		flags = unix.XDP_FLAGS_SKB_MODE
+	}
+	if err := netlink.LinkSetXdpFdWithFlags(device, -1, flags); err != nil {
+		return fmt.Errorf("take the foreign program off: %w", err)
+	}
+	return nil
+}
+
+// detachLinks detaches every link that holds the program on the interface.
+func detachLinks(index int, program ebpf.ProgramID) (detached bool, err error) {
+	iterator := new(link.Iterator)
+	defer iterator.Close()
+	for iterator.Next() {
+		info, err := iterator.Link.Info()
+		if err != nil || info.Program != program || info.XDP() == nil || info.XDP().Ifindex != uint32(index) {
 			continue
 		}
-		attributes, err := syscall.ParseNetlinkRouteAttr(&messages[i])
-		if err != nil {
-			return hook{}, fmt.Errorf("read interface: %w", err)
+		if err := iterator.Link.Detach(); err != nil {
+			return false, fmt.Errorf("detach the foreign link: %w", err)
 		}
-		return parseHook(attributes), nil
+		detached = true
 	}
-	return hook{}, errors.New("no such interface")
-}
-
-func messageIndex(message *syscall.NetlinkMessage) (int, bool) {
-	if message.Header.Type != unix.RTM_NEWLINK || len(message.Data) < int(unsafe.Sizeof(syscall.IfInfomsg{})) {
-		return 0, false
-	}
-	offset := unsafe.Offsetof(syscall.IfInfomsg{}.Index)
-	return int(int32(binary.NativeEndian.Uint32(message.Data[offset:]))), true
-}
-
-func parseHook(attributes []syscall.NetlinkRouteAttr) hook {
-	for _, attribute := range attributes {
-		if attribute.Attr.Type&nlaTypeMask == unix.IFLA_XDP {
-			return parseNested(attribute.Value)
-		}
-	}
-	return hook{}
-}
-
-// parseNested reads the attributes within IFLA_XDP: length and type, two bytes
-// each, then the value, padded to four.
-func parseNested(value []byte) (h hook) {
-	for len(value) >= unix.SizeofNlAttr {
-		length := int(binary.NativeEndian.Uint16(value))
-		kind := binary.NativeEndian.Uint16(value[2:]) & nlaTypeMask
-		if length < unix.SizeofNlAttr || length > len(value) {
-			return h
-		}
-		h.set(kind, value[unix.SizeofNlAttr:length])
-		value = value[min((length+3)&^3, len(value)):]
-	}
-	return h
-}
-
-func (h *hook) set(kind uint16, value []byte) {
-	switch {
-	case kind == unix.IFLA_XDP_PROG_ID && len(value) == 4:
-		h.program = ebpf.ProgramID(binary.NativeEndian.Uint32(value))
-	case kind == unix.IFLA_XDP_ATTACHED && len(value) == 1:
-		h.mode = map[byte]Mode{1: modeNative, 2: modeGeneric}[value[0]] // XDP_ATTACHED_DRV and _SKB of linux/if_link.h
-	}
+	return detached, iterator.Err()
 }

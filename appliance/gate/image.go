@@ -3,48 +3,79 @@ package gate
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"math/bits"
 	"net/netip"
-	"slices"
+	"time"
 
 	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/feed"
 	"github.com/ringfence/ringfence/appliance/rules"
 	"github.com/ringfence/ringfence/bpf"
 )
 
-// compileImage projects a perimeter into the one value that the XDP program
-// judges by. The same guard and digest always give the same bytes. digest names
-// the rules, at most 16 bytes. A guard without ports gives an image that counts
-// as no rules. Mistakes are appliance.Errors with CodeInvalid.
-func compileImage(guard rules.Guard, digest string) (*bpf.GateImage, error) {
-	image := &bpf.GateImage{
-		Magic:  uint32(bpf.GateFormatFORMAT_MAGIC),
-		Layout: uint32(bpf.GateFormatFORMAT_LAYOUT),
+// image is one generation as the gate reads it: the head and the pages that the
+// head leads to (see bpf/gate.h). Its bytes depend on the rules alone, but for
+// head.Base, which is where it is put.
+type image struct {
+	head  bpf.GateImage
+	pages map[bpf.GatePlace][]byte // pageSize bytes each
+}
+
+const (
+	pageSize  = int(bpf.GateGeometryPAGE_SIZE)
+	lineBytes = 64 // of a line, a node and a leaf: one cache line
+)
+
+func (i *image) page(place bpf.GatePlace) []byte {
+	if i.pages[place] == nil {
+		i.pages[place] = make([]byte, pageSize)
+	}
+	return i.pages[place]
+}
+
+// compileImage projects a perimeter into an image. The same guard and digest
+// always give the same bytes. digest names the rules, at most 16 bytes. A guard
+// without ports gives an image that counts as no rules. Mistakes are
+// appliance.Errors with CodeInvalid: among them, with both numbers, whatever
+// does not fit.
+func compileImage(guard rules.Guard, digest string) (*image, error) {
+	i := &image{
+		head: bpf.GateImage{
+			Magic:  uint32(bpf.GateFormatFORMAT_MAGIC),
+			Layout: uint32(bpf.GateFormatFORMAT_LAYOUT),
+			Feeds:  uint32(len(guard.Feeds)),
+		},
+		pages: map[bpf.GatePlace][]byte{},
 	}
 	var mistakes appliance.Errors
-	if copy(image.Digest[:], digest) < len(digest) {
-		mistakes = append(mistakes, invalid("digest", "longer than %d bytes", len(image.Digest)))
+	if copy(i.head.Digest[:], digest) < len(digest) {
+		mistakes = append(mistakes, invalid("digest", "longer than %d bytes", len(i.head.Digest)))
 	}
-	mistakes = append(mistakes, compilePorts(image, guard)...)
-	v4, v6, wrong := split(guard.Sources)
-	mistakes = append(mistakes, wrong...)
-	mistakes = append(mistakes, compileV4(image, partition(netip.IPv4Unspecified(), v4))...)
-	mistakes = append(mistakes, compileV6(image, partition(netip.IPv6Unspecified(), v6))...)
+	mistakes = append(mistakes, compilePorts(&i.head, guard)...)
+	mistakes = append(mistakes, compileLimits(&i.head, guard)...)
+	mistakes = append(mistakes, i.compileTables(guard)...)
 	if err := mistakes.Or(); err != nil {
 		return nil, err
 	}
-	return image, nil
+	i.head.Pages = uint32(len(i.pages))
+	return i, nil
 }
 
 func invalid(field, format string, args ...any) *appliance.Error {
 	return &appliance.Error{Code: appliance.CodeInvalid, Field: field, Message: fmt.Sprintf(format, args...)}
 }
 
-// compilePorts sets the port bitmaps. The program indexes them by the port as a
-// little-endian CPU reads it from the frame: see struct image in bpf/gate.h.
-func compilePorts(image *bpf.GateImage, guard rules.Guard) (mistakes appliance.Errors) {
+// compilePorts sets each port's service. The program indexes them by the port
+// as a little-endian CPU reads it from the frame: see struct image in
+// bpf/gate.h.
+func compilePorts(head *bpf.GateImage, guard rules.Guard) (mistakes appliance.Errors) {
 	owner := map[uint16]int{}
 	for service, ports := range guard.Ports {
+		if service == int(rules.ServiceTunnel) && len(ports) > 0 {
+			mistakes = append(mistakes, invalid("ports", "tunnels have no ports"))
+			continue
+		}
 		for _, port := range ports {
 			if other, taken := owner[port]; taken && other != service {
 				mistakes = append(mistakes, invalid("ports", "port %d serves two services", port))
@@ -52,161 +83,169 @@ func compilePorts(image *bpf.GateImage, guard rules.Guard) (mistakes appliance.E
 			}
 			owner[port] = service
 			raw := bits.ReverseBytes16(port)
-			image.PortBits[service][raw>>3] |= 1 << (raw & 7)
+			head.Services[raw>>2] |= uint8(service+1) << (raw & 3 * 2)
 		}
 	}
-	image.Ports = uint32(len(owner))
+	head.Ports = uint32(len(owner))
 	return mistakes
 }
 
-// split sorts sources by family and turns down those that are no networks.
-func split(sources []rules.Source) (v4, v6 []rules.Source, mistakes appliance.Errors) {
+// compileLimits turns token buckets into intervals (GCRA, ITU-T I.371).
+func compileLimits(head *bpf.GateImage, guard rules.Guard) (mistakes appliance.Errors) {
+	for service, limit := range guard.Limits {
+		if limit.PerSecond == 0 {
+			continue
+		}
+		if limit.Burst == 0 {
+			mistakes = append(mistakes, invalid("limits", "a limit of %d packets a second needs a burst of at least 1", limit.PerSecond))
+			continue
+		}
+		interval := uint64(time.Second) / uint64(limit.PerSecond) // 0, none, from 10^9 on
+		head.Limits[service].Interval = interval
+		head.Limits[service].Tolerance = uint64(limit.Burst-1) * interval
+	}
+	return mistakes
+}
+
+// compileTables lays out both tables of both families. Lines and nodes of the
+// allowlist come first, so that a large feed can't move them.
+func (i *image) compileTables(guard rules.Guard) appliance.Errors {
+	if len(guard.Feeds) > rules.MaxFeeds {
+		return appliance.Errors{invalid("feeds", "%d feeds; the gate holds %d", len(guard.Feeds), rules.MaxFeeds)}
+	}
+	mistakes := checkSources(guard.Sources)
+	t := tables{image: i}
+	mistakes = append(mistakes, t.addV4(bpf.GateTableTABLE_ALLOW, allowRuns(guard.Sources, span4))...)
+	mistakes = append(mistakes, t.addV6(bpf.GateTableTABLE_ALLOW, allowRuns(guard.Sources, span6))...)
+	if len(guard.Feeds) == 0 {
+		return mistakes
+	}
+	mistakes = append(mistakes, t.addV4(bpf.GateTableTABLE_FEED, feedRuns(guard.Feeds, ranges4))...)
+	return append(mistakes, t.addV6(bpf.GateTableTABLE_FEED, feedRuns(guard.Feeds, ranges6))...)
+}
+
+// tables is where the next line and node of an image go. Nodes of each table have
+// numbers in the image and, from nearNodes on, in the pages.
+type tables struct {
+	*image
+	lines int
+	near  int // of the table that is being filled
+	far   int
+}
+
+func checkSources(sources []rules.Source) (mistakes appliance.Errors) {
 	for i, source := range sources {
-		switch {
-		case !source.Prefix.IsValid():
+		if !source.Prefix.IsValid() {
 			mistakes = append(mistakes, invalid(fmt.Sprintf("sources[%d]", i), "not a network"))
-		case source.Prefix.Addr().Is4():
-			v4 = append(v4, source)
-		default:
-			v6 = append(v6, source)
 		}
 	}
-	return v4, v6, mistakes
+	return mistakes
 }
 
-func compileV4(image *bpf.GateImage, runs []run) appliance.Errors {
-	if len(runs) > len(image.V4First) {
-		return appliance.Errors{tooMany("sources.ipv4", len(runs), len(image.V4First))}
-	}
-	for i, r := range runs {
-		first := r.first.As4()
-		image.V4First[i] = binary.BigEndian.Uint32(first[:])
-		image.V4Services[i] = r.services
-	}
-	image.V4Runs, image.V4Step = uint32(len(runs)), firstStep(len(runs))
-	return nil
-}
-
-func compileV6(image *bpf.GateImage, runs []run) appliance.Errors {
-	if len(runs) > len(image.V6First) {
-		return appliance.Errors{tooMany("sources.ipv6", len(runs), len(image.V6First))}
-	}
-	for i, r := range runs {
-		first := r.first.As16()
-		image.V6First[i].High = binary.BigEndian.Uint64(first[:8])
-		image.V6First[i].Low = binary.BigEndian.Uint64(first[8:])
-		image.V6Services[i] = r.services
-	}
-	image.V6Runs, image.V6Step = uint32(len(runs)), firstStep(len(runs))
-	return nil
-}
-
-func tooMany(field string, have, room int) *appliance.Error {
-	return invalid(field, "the networks split the address space into %d ranges; the gate holds %d", have, room)
-}
-
-// firstStep returns half the smallest power of two that is at least n: where a
-// binary search over n entries begins.
-func firstStep(n int) uint32 {
-	if n < 2 {
-		return 0
-	}
-	return 1 << (bits.Len(uint(n-1)) - 1)
-}
-
-// run is a stretch of addresses with the same services. It ends where the next
-// one begins.
-type run struct {
-	first    netip.Addr
-	services uint8
-}
-
-// partition turns networks of one family, which may nest and repeat, into the
-// fewest runs that cover the whole address space from lowest on. An address has
-// the services of every network that it lies in.
-func partition(lowest netip.Addr, sources []rules.Source) []run {
-	sorted := slices.Clone(sources)
-	for i := range sorted {
-		sorted[i].Prefix = sorted[i].Prefix.Masked()
-	}
-	slices.SortFunc(sorted, func(a, b rules.Source) int { return outermostFirst(a.Prefix, b.Prefix) })
-	s := sweep{runs: []run{{first: lowest}}}
-	for _, source := range sorted {
-		s.leaveBefore(source.Prefix.Addr())
-		s.enter(source)
-	}
-	for len(s.open) > 0 {
-		s.leave()
-	}
-	return merge(s.runs)
-}
-
-func outermostFirst(a, b netip.Prefix) int {
-	if order := a.Addr().Compare(b.Addr()); order != 0 {
-		return order
-	}
-	return a.Bits() - b.Bits()
-}
-
-// sweep walks the address space upwards. Networks either nest or are apart, so
-// the ones that hold the current address are a stack.
-type sweep struct {
-	runs []run
-	open []enclosing // innermost last
-}
-
-type enclosing struct {
-	last     netip.Addr
-	services uint8 // its own and those of all that enclose it
-}
-
-func (s *sweep) services() uint8 {
-	if len(s.open) == 0 {
-		return 0
-	}
-	return s.open[len(s.open)-1].services
-}
-
-func (s *sweep) enter(source rules.Source) {
-	services := s.services() | source.Services&(1<<rules.Services-1)
-	s.open = append(s.open, enclosing{last: lastOf(source.Prefix), services: services})
-	s.runs = append(s.runs, run{first: source.Prefix.Addr(), services: services})
-}
-
-func (s *sweep) leaveBefore(address netip.Addr) {
-	for len(s.open) > 0 && s.open[len(s.open)-1].last.Less(address) {
-		s.leave()
-	}
-}
-
-func (s *sweep) leave() {
-	after := s.open[len(s.open)-1].last.Next()
-	s.open = s.open[:len(s.open)-1]
-	if after.IsValid() { // else the network reached the end of the space
-		s.runs = append(s.runs, run{first: after, services: s.services()})
-	}
-}
-
-// merge keeps the last run at each address and drops those that continue their
-// predecessor.
-func merge(runs []run) []run {
-	var merged []run
-	for i, r := range runs {
-		replaced := i+1 < len(runs) && runs[i+1].first == r.first
-		continues := len(merged) > 0 && merged[len(merged)-1].services == r.services
-		if !replaced && !continues {
-			merged = append(merged, r)
+// allowRuns partitions one family by the allowlist. spanOf returns false for a
+// network of the other one.
+func allowRuns[A address[A]](sources []rules.Source, spanOf func(netip.Prefix) (span[A], bool)) []run[A] {
+	count := 0
+	for _, source := range sources {
+		if _, ours := spanOf(source.Prefix); ours {
+			count++
 		}
 	}
-	return merged
+	return partition(func(yield func(span[A]) bool) {
+		for _, source := range sources {
+			one, ours := spanOf(source.Prefix)
+			one.class = classOf(source)
+			if ours && !yield(one) {
+				return
+			}
+		}
+	}, count)
 }
 
-// lastOf returns the highest address of a network.
-func lastOf(prefix netip.Prefix) netip.Addr {
-	bytes := prefix.Addr().AsSlice()
-	for bit := prefix.Bits(); bit < 8*len(bytes); bit++ {
-		bytes[bit/8] |= 0x80 >> (bit % 8)
+// classOf is the class of a source's addresses.
+func classOf(source rules.Source) uint8 {
+	class := source.Services & (1<<rules.Services - 1)
+	if source.Firm {
+		class |= uint8(bpf.GateClassCLASS_FIRM)
 	}
-	last, _ := netip.AddrFromSlice(bytes) // as long as it was
-	return last
+	return class
+}
+
+func span4(prefix netip.Prefix) (one span[addr4], ours bool) {
+	if !prefix.Addr().Is4() {
+		return one, false
+	}
+	one.first, one.last = bounds4(prefix)
+	return one, true
+}
+
+func span6(prefix netip.Prefix) (one span[addr6], ours bool) {
+	if !prefix.Addr().Is6() {
+		return one, false
+	}
+	one.first, one.last = bounds6(prefix)
+	return one, true
+}
+
+func bounds4(prefix netip.Prefix) (first, last addr4) {
+	bytes := prefix.Addr().As4()
+	mask := addr4(uint64(1)<<(32-prefix.Bits()) - 1)
+	first = addr4(binary.BigEndian.Uint32(bytes[:])) &^ mask
+	return first, first | mask
+}
+
+func bounds6(prefix netip.Prefix) (first, last addr6) {
+	bytes := prefix.Addr().As16()
+	length := prefix.Bits()
+	high, low := hostMask(length), hostMask(length-64)
+	first.High = binary.BigEndian.Uint64(bytes[:8]) &^ high
+	first.Low = binary.BigEndian.Uint64(bytes[8:]) &^ low
+	return first, addr6{High: first.High | high, Low: first.Low | low}
+}
+
+// hostMask has the bits of a 64-bit word that a prefix of that length leaves
+// free; a length outside 0 to 64 counts as the nearer of the two.
+func hostMask(length int) uint64 {
+	if length <= 0 {
+		return ^uint64(0)
+	}
+	return ^uint64(0) >> min(length, 64)
+}
+
+// feedRuns lays the feeds over each other in one family. A class is one plus a
+// feed's number.
+func feedRuns[A address[A]](feeds []rules.Feed, spans func(feed.List) (iter.Seq[span[A]], int)) []run[A] {
+	var layers [][]run[A]
+	for i, one := range feeds {
+		all, count := spans(one.List)
+		layers = append(layers, partition(func(yield func(span[A]) bool) {
+			for one := range all {
+				one.class = uint8(i + 1)
+				if !yield(one) {
+					return
+				}
+			}
+		}, count))
+	}
+	return overlayAll(layers)
+}
+
+func ranges4(list feed.List) (iter.Seq[span[addr4]], int) {
+	return func(yield func(span[addr4]) bool) {
+		for _, r := range list.V4 {
+			if !yield(span[addr4]{first: addr4(r.First), last: addr4(r.Last)}) {
+				return
+			}
+		}
+	}, len(list.V4)
+}
+
+func ranges6(list feed.List) (iter.Seq[span[addr6]], int) {
+	return func(yield func(span[addr6]) bool) {
+		for _, r := range list.V6 {
+			if !yield(span[addr6]{first: addr6(r.First), last: addr6(r.Last)}) {
+				return
+			}
+		}
+	}, len(list.V6)
 }

@@ -3,8 +3,7 @@ package gate
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
-	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -12,25 +11,22 @@ import (
 	"testing"
 
 	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/feed"
 	"github.com/ringfence/ringfence/appliance/rules"
+	"github.com/ringfence/ringfence/bpf"
 )
 
-// linear is what partition must agree with.
-func linear(sources []rules.Source, address netip.Addr) (services uint8) {
+// linear is what compiled tables must agree with.
+func linear(sources []rules.Source, address netip.Addr) (class uint8) {
 	for _, source := range sources {
 		if source.Prefix.Contains(address) {
-			services |= source.Services & (sip | http)
+			class |= source.Services & (1<<rules.Services - 1)
+			if source.Firm {
+				class |= uint8(bpf.GateClassCLASS_FIRM)
+			}
 		}
 	}
-	return services
-}
-
-func lookUp(runs []run, address netip.Addr) uint8 {
-	at, found := slices.BinarySearchFunc(runs, address, func(r run, a netip.Addr) int { return r.first.Compare(a) })
-	if !found {
-		at--
-	}
-	return runs[at].services
+	return class
 }
 
 // edges returns every address at which the answer could change, and its
@@ -49,107 +45,159 @@ func edges(sources []rules.Source) (all []netip.Addr) {
 	return all
 }
 
-func checkPartition(t *testing.T, lowest netip.Addr, sources []rules.Source) {
+// lastOf returns the highest address of a network.
+func lastOf(prefix netip.Prefix) netip.Addr {
+	bytes := prefix.Addr().AsSlice()
+	for bit := prefix.Bits(); bit < 8*len(bytes); bit++ {
+		bytes[bit/8] |= 0x80 >> (bit % 8)
+	}
+	last, _ := netip.AddrFromSlice(bytes) // as long as it was
+	return last
+}
+
+// checkTables compiles sources, decodes the image back to text-free tables and
+// asks both for every address that matters.
+func checkTables(t *testing.T, sources []rules.Source) {
 	t.Helper()
-	runs := partition(lowest, sources)
-	if runs[0].first != lowest {
-		t.Fatalf("the first run begins at %v", runs[0].first)
+	guard := rules.Guard{Ports: perimeter.Ports, Sources: sources}
+	compiled, err := compileImage(guard, "")
+	check(t, err)
+	ends := []netip.Addr{
+		netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("255.255.255.255"), netip.IPv6Unspecified(),
+		netip.MustParseAddr("7fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), netip.MustParseAddr("8000::"),
+		netip.MustParseAddr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
 	}
-	for i, r := range runs[1:] {
-		if !runs[i].first.Less(r.first) || runs[i].services == r.services {
-			t.Fatalf("run %d (%v) doesn't follow %v", i+1, r, runs[i])
+	for _, address := range append(edges(sources), ends...) {
+		if got, want := compiled.classOf(bpf.GateTableTABLE_ALLOW, address), linear(sources, address); got != want {
+			t.Fatalf("%v has class %#x, want %#x, in %v", address, got, want, sources)
 		}
 	}
-	for _, address := range append(edges(sources), lowest, lastOf(netip.PrefixFrom(lowest, 0))) {
-		if got, want := lookUp(runs, address), linear(sources, address); got != want {
-			t.Fatalf("%v has services %b, want %b, in %v", address, got, want, sources)
-		}
-	}
+	checkDecoding(t, compiled, sources)
 	shuffled := slices.Clone(sources)
 	slices.Reverse(shuffled)
-	if !slices.Equal(partition(lowest, shuffled), runs) {
+	again, err := compileImage(rules.Guard{Ports: perimeter.Ports, Sources: shuffled}, "")
+	check(t, err)
+	if !bytes.Equal(again.bytes(), compiled.bytes()) {
 		t.Fatal("the order of sources matters")
 	}
 }
 
-// FuzzPartition reads networks of one family from data: 4 or 16 bytes of
-// address, one of length, one of services.
-func FuzzPartition(f *testing.F) {
+// checkDecoding holds the runs that come out of an image against those that
+// went in.
+func checkDecoding(t *testing.T, compiled *image, sources []rules.Source) {
+	t.Helper()
+	if got, want := compiled.runs4(bpf.GateTableTABLE_ALLOW), allowRuns(sources, span4); !slices.Equal(got, want) {
+		t.Fatalf("decoded %v, want %v", got, want)
+	}
+	if got, want := compiled.runs6(bpf.GateTableTABLE_ALLOW), allowRuns(sources, span6); !slices.Equal(got, want) {
+		t.Fatalf("decoded %v, want %v", got, want)
+	}
+}
+
+// bytes is all of an image, in order.
+func (i *image) bytes() []byte {
+	out := slices.Clone(bytesOf(&i.head))
+	for _, place := range slices.Sorted(maps.Keys(i.pages)) {
+		out = append(binary.LittleEndian.AppendUint32(out, uint32(place)), i.pages[place]...)
+	}
+	return out
+}
+
+// FuzzTables reads networks of one family from data: 4 or 16 bytes of address,
+// one of length, one of services.
+func FuzzTables(f *testing.F) {
 	f.Add(false, []byte{0, 0, 0, 0, 0, 1, 10, 0, 0, 0, 8, 2, 255, 255, 255, 255, 32, 1})
 	f.Add(false, []byte{10, 0, 0, 0, 8, 1, 10, 0, 0, 0, 9, 2, 10, 128, 0, 0, 9, 2, 10, 0, 0, 0, 8, 1})
 	f.Add(true, append(slices.Repeat([]byte{255}, 16), 128, 3))
 	f.Fuzz(func(t *testing.T, v6 bool, data []byte) {
-		lowest, size := netip.IPv4Unspecified(), 4
+		size := 4
 		if v6 {
-			lowest, size = netip.IPv6Unspecified(), 16
+			size = 16
 		}
 		var sources []rules.Source
 		for ; len(data) >= size+2 && len(sources) < 64; data = data[size+2:] {
 			address, _ := netip.AddrFromSlice(data[:size])
 			prefix := netip.PrefixFrom(address, int(data[size])%(8*size+1))
-			sources = append(sources, rules.Source{Prefix: prefix, Services: data[size+1]})
+			sources = append(sources, rules.Source{Prefix: prefix, Services: data[size+1], Firm: data[size+1]&0x80 != 0})
 		}
-		checkPartition(t, lowest, sources)
+		checkTables(t, sources)
 	})
 }
 
-func TestPartitionOfRandomNetworks(t *testing.T) {
+func TestTablesOfRandomNetworks(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	for range 2000 {
-		checkPartition(t, netip.IPv4Unspecified(), randomSources(random, false, random.IntN(20)))
-		checkPartition(t, netip.IPv6Unspecified(), randomSources(random, true, random.IntN(20)))
+	for range 100 {
+		checkTables(t, randomSources(random, false, random.IntN(40)))
+		checkTables(t, randomSources(random, true, random.IntN(40)))
 	}
+	checkTables(t, append(scattered(5000, false), scattered(5000, true)...))
 }
 
-func TestImageIsDeterministic(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	guard := rules.Guard{Ports: perimeter.Ports, Sources: randomSources(random, false, 100)}
-	one, err := compileImage(guard, "0123456789abcdef")
+// The index grows with the number of runs.
+func TestManyNetworks(t *testing.T) {
+	guard := rules.Guard{Ports: perimeter.Ports, Sources: scattered(1<<18+10, false)}
+	compiled, err := compileImage(guard, "")
 	check(t, err)
-	random.Shuffle(len(guard.Sources), func(i, j int) {
-		guard.Sources[i], guard.Sources[j] = guard.Sources[j], guard.Sources[i]
-	})
-	two, err := compileImage(guard, "0123456789abcdef")
-	check(t, err)
-	var first, second bytes.Buffer
-	check(t, binary.Write(&first, binary.NativeEndian, one))
-	check(t, binary.Write(&second, binary.NativeEndian, two))
-	if !bytes.Equal(first.Bytes(), second.Bytes()) {
-		t.Error("the same perimeter gave other bytes")
+	if compiled.head.Shift[0] != 14 {
+		t.Fatalf("shift %d", compiled.head.Shift[0])
 	}
-	if got := digestOf(one); got != "0123456789abcdef" {
-		t.Errorf("digest %q", got)
+	for _, source := range guard.Sources {
+		for _, address := range edges([]rules.Source{source}) {
+			want := uint8(0)
+			if source.Prefix.Contains(address) {
+				want = sip
+			}
+			if got := compiled.classOf(bpf.GateTableTABLE_ALLOW, address); got != want {
+				t.Fatalf("%v has class %#x, want %#x", address, got, want)
+			}
+		}
 	}
 }
 
 // scattered returns n networks that are all apart from each other.
 func scattered(n int, v6 bool) (sources []rules.Source) {
 	for i := range n {
-		prefix := netip.MustParsePrefix(fmt.Sprintf("%d.%d.%d.0/25", 1+i>>15, i>>7&255, i<<1&255))
+		prefix := netip.PrefixFrom(netip.AddrFrom4([4]byte{1 + byte(i>>15), byte(i >> 7), byte(i << 1), 0}), 25)
 		if v6 {
-			prefix = netip.MustParsePrefix(fmt.Sprintf("3fff:%x::/49", i<<1))
+			prefix = netip.PrefixFrom(netip.AddrFrom16([16]byte{0x3f, 0xff, byte(i >> 15), byte(i >> 7), byte(i << 1)}), 41)
 		}
 		sources = append(sources, rules.Source{Prefix: prefix, Services: sip})
 	}
 	return sources
 }
 
+// What does not fit is an error with both numbers, and nothing is cut.
 func TestTablesHaveABound(t *testing.T) {
-	const room = 8191 // networks apart from each other: two ends each, and the start
-	for field, v6 := range map[string]bool{"sources.ipv4": false, "sources.ipv6": true} {
-		_, err := compileImage(rules.Guard{Ports: perimeter.Ports, Sources: scattered(room, v6)}, "")
-		check(t, err)
-		_, err = compileImage(rules.Guard{Ports: perimeter.Ports, Sources: scattered(room+1, v6)}, "")
-		var mistake *appliance.Error
-		if !errors.As(err, &mistake) || mistake.Code != appliance.CodeInvalid || mistake.Field != field {
-			t.Fatalf("one more network gives %v", err)
-		}
-		if want := "the networks split the address space into 16385 ranges; the gate holds 16384"; mistake.Message != want {
-			t.Errorf("message %q", mistake.Message)
+	deep := make([]rules.Source, deepPages*deepPerPage/2+1)
+	for i := range deep {
+		address := [16]byte{0x20, 1, 0xd, 0xb8, 13: byte(i >> 15), 14: byte(i >> 7), 15: byte(i << 1)}
+		deep[i] = rules.Source{Prefix: netip.PrefixFrom(netip.AddrFrom16(address), 128), Services: sip}
+	}
+	fits := rules.Guard{Ports: perimeter.Ports, Sources: deep[:len(deep)-1]}
+	_, err := compileImage(fits, "")
+	check(t, err)
+	for field, guard := range map[string]rules.Guard{
+		"sources.ipv6: the networks longer than /64 split the address space into 262146 ranges; the gate holds 262144": {Sources: deep},
+		"feeds: 128 feeds; the gate holds 127": {Feeds: make([]rules.Feed, 128)},
+		"feeds.ipv4: the networks take":        {Feeds: []rules.Feed{{List: feed.List{V4: singles(1<<21 + 64)}}}},
+	} {
+		guard.Ports = perimeter.Ports
+		_, err := compileImage(guard, "")
+		if err == nil || appliance.CodeOf(err) != appliance.CodeInvalid || !strings.HasPrefix(err.Error(), field) {
+			t.Errorf("error %v, want %q", err, field)
 		}
 	}
+}
+
+// singles are n addresses of which no two touch.
+func singles(n int) []feed.Range4 {
+	out := make([]feed.Range4, n)
+	for i := range out {
+		out[i] = feed.Range4{First: 0x10000000 + uint32(i)*512, Last: 0x10000000 + uint32(i)*512}
+	}
+	return out
 }
 
 func TestGuardMistakesAreNamed(t *testing.T) {

@@ -1,8 +1,15 @@
 package gate
 
 import (
+	"encoding/hex"
+	"errors"
+	"net/netip"
 	"os"
 	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/rules"
@@ -17,27 +24,34 @@ func needRoot(t testing.TB) {
 	}
 }
 
-// program is the XDP program with its maps, attached to nothing and run by the
-// kernel's test-run.
+// program is the gate's programs with maps of their own, attached to nothing and
+// run by the kernel's test-run.
 type program struct {
 	testing.TB
-	*bpf.GateObjects
+	*objects
+	gate *Gate // around the same objects
 }
 
 func loadProgram(t testing.TB) program {
 	t.Helper()
 	needRoot(t)
-	spec, err := specify()
+	specs, err := specify()
 	check(t, err)
-	objects := &bpf.GateObjects{}
-	check(t, spec.LoadAndAssign(objects, nil))
-	t.Cleanup(func() { check(t, objects.Close()) })
-	return program{TB: t, GateObjects: objects}
+	o := &objects{}
+	t.Cleanup(func() { check(t, o.Close()) })
+	check(t, o.loadPrograms(specs))
+	check(t, o.dispatch())
+	return program{t, o, &Gate{
+		config: Config{Now: time.Now}, report: func(appliance.Event) {}, specs: specs, kernel: o, turned: time.Now(),
+	}}
 }
 
 func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
+		if refused, ok := errors.AsType[*ebpf.VerifierError](err); ok {
+			t.Logf("%-40v", refused) // the end of the verifier's log
+		}
 		t.Fatal(err)
 	}
 }
@@ -45,17 +59,13 @@ func check(t testing.TB, err error) {
 // enforce puts a perimeter in force.
 func (p program) enforce(guard rules.Guard) {
 	p.Helper()
-	spec, err := specify()
-	check(p, err)
-	image, err := compileImage(guard, "test")
-	check(p, err)
-	check(p, publish(spec, p.Generation, image))
+	check(p, p.gate.swap(guard, "test"))
 }
 
-// verdict runs one frame through the kernel.
+// verdict runs one frame through the root, as the driver would.
 func (p program) verdict(frame []byte) appliance.Verdict {
 	p.Helper()
-	result, _, err := p.Gate.Test(frame)
+	result, _, err := p.Root.Test(frame)
 	check(p, err)
 	switch result {
 	case 1: // XDP_DROP
@@ -63,13 +73,13 @@ func (p program) verdict(frame []byte) appliance.Verdict {
 	case 2: // XDP_PASS
 		return appliance.Allow
 	}
-	p.Fatalf("XDP action %d", result)
+	p.Fatalf("XDP action %d for %s", result, hex.EncodeToString(frame))
 	return appliance.Block
 }
 
 func (p program) tallies() appliance.Tallies {
 	p.Helper()
-	tallies, err := (&Gate{kernel: p.GateObjects}).Tallies()
+	tallies, err := p.gate.Tallies()
 	check(p, err)
 	return tallies
 }
@@ -77,8 +87,13 @@ func (p program) tallies() appliance.Tallies {
 // judge runs one frame and finds the reason by the counter that moved.
 func (p program) judge(frame []byte) (appliance.Verdict, appliance.Reason) {
 	p.Helper()
+	return p.judgeBy(p.verdict, frame)
+}
+
+func (p program) judgeBy(run func(frame []byte) appliance.Verdict, frame []byte) (appliance.Verdict, appliance.Reason) {
+	p.Helper()
 	before := p.tallies()
-	verdict := p.verdict(frame)
+	verdict := run(frame)
 	reason := appliance.Reason(255)
 	for candidate, tally := range p.tallies() {
 		if tally.Packets == before[candidate].Packets {
@@ -93,4 +108,49 @@ func (p program) judge(frame []byte) (appliance.Verdict, appliance.Reason) {
 		reason = candidate
 	}
 	return verdict, reason
+}
+
+// egress shows a frame to the program on the way out.
+func (p program) egress(frame []byte) {
+	p.Helper()
+	result, _, err := p.Egress.Test(frame)
+	if errors.Is(err, unix.EINVAL) {
+		return // the kernel makes no packet of it: its IP header is cut
+	}
+	check(p, err)
+	if int32(result) != -1 { // TC_ACT_UNSPEC
+		p.Fatalf("the way out answers %d for %s", int32(result), hex.EncodeToString(frame))
+	}
+}
+
+func (p program) ban(source netip.Addr, until time.Duration) {
+	p.Helper()
+	now := time.Now()
+	boot := time.Duration(bootTime(now, now))
+	check(p, p.gate.Ban(appliance.Ban{Source: netip.PrefixFrom(source, source.BitLen()), Until: now.Add(until - boot), Reason: "test"}))
+}
+
+func (p program) unban(source netip.Addr) {
+	p.Helper()
+	if err := p.gate.Unban(netip.PrefixFrom(source, source.BitLen())); err != nil && appliance.CodeOf(err) != appliance.CodeNotFound {
+		p.Fatal(err)
+	}
+}
+
+// forget empties what is remembered between packets.
+func (p program) forget() {
+	p.Helper()
+	empty(p, p.Bans, bpf.GateSource{})
+	empty(p, p.Flows, bpf.GateFlow{})
+	empty(p, p.Fragments, bpf.GateFragment{})
+	empty(p, p.Meters, bpf.GateSource{})
+	check(p, p.BanFront.Put(uint32(0), bytesOf(&bpf.GateFront{})))
+	check(p, p.FlowFront.Put(uint32(0), bytesOf(&bpf.GateFront{})))
+}
+
+func empty[K any](t testing.TB, m *ebpf.Map, key K) {
+	t.Helper()
+	for m.NextKey(nil, &key) == nil {
+		check(t, m.Delete(&key))
+	}
 }

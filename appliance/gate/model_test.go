@@ -1,207 +1,166 @@
 package gate
 
 import (
-	"encoding/hex"
+	"flag"
+	"fmt"
 	"math/rand/v2"
-	"net/netip"
-	"slices"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/rules"
 )
 
-// randomSources returns networks of one family: short and long ones, crowded
-// into few places so that they nest, touch and repeat.
-func randomSources(random *rand.Rand, v6 bool, n int) (sources []rules.Source) {
-	for range n {
-		sources = append(sources, rules.Source{
-			Prefix:   randomPrefix(random, v6),
-			Services: uint8(random.IntN(5)), // none, either, both, and a bit that means nothing
-		})
-	}
-	return sources
-}
+var (
+	packets = flag.Int("packets", 300_000, "how many frames TestEquivalence compares")
+	seed    = flag.Uint64("seed", 0, "what TestEquivalence draws its frames from; 0 draws a seed")
+)
 
-func randomPrefix(random *rand.Rand, v6 bool) netip.Prefix {
-	bytes := make([]byte, 4)
-	if v6 {
-		bytes = make([]byte, 16)
-	}
-	for i := range bytes {
-		bytes[i] = []byte{0, 0, 1, 128, 255, byte(random.Uint32())}[random.IntN(6)]
-	}
-	address, _ := netip.AddrFromSlice(bytes)
-	length := random.IntN(8*len(bytes) + 1)
-	if random.IntN(4) == 0 {
-		length = 8*len(bytes) - random.IntN(3)
-	}
-	return netip.PrefixFrom(address, length).Masked()
-}
+const (
+	batch    = 250 // frames between two readings of the counters, in one story
+	perGuard = 8   // stories under one perimeter
+	// moment is how long a story may take: a second refills a limit.
+	moment = 900 * time.Millisecond
+)
 
-func randomGuard(random *rand.Rand) rules.Guard {
-	var guard rules.Guard
-	if random.IntN(20) == 0 {
-		return guard
+// TestEquivalence runs random stories under random perimeters through the
+// kernel and through the model: frames that enter and leave, bans and unbans,
+// documents that change. Verdict and reason of every frame must be the same.
+func TestEquivalence(t *testing.T) {
+	loadKernel(t) // or skip the whole
+	if *seed == 0 {
+		*seed = rand.Uint64()
 	}
-	for port := range randomPorts(random) {
-		service := random.IntN(int(rules.Services))
-		guard.Ports[service] = append(guard.Ports[service], port)
-	}
-	for _, ports := range guard.Ports {
-		slices.Sort(ports)
-	}
-	guard.Sources = append(randomSources(random, false, random.IntN(12)), randomSources(random, true, random.IntN(12))...)
-	if random.IntN(10) == 0 {
-		guard.Sources = append(guard.Sources, scattered(random.IntN(8000), random.IntN(2) == 0)...)
-	}
-	return guard
-}
-
-func randomPorts(random *rand.Rand) map[uint16]bool {
-	ports := map[uint16]bool{0: random.IntN(2) == 0, 65535: true}
-	for _, port := range rules.StandardPorts() {
-		if random.IntN(3) > 0 {
-			ports[port] = true
+	t.Logf("-seed %d -packets %d, on %d CPUs", *seed, *packets, runtime.GOMAXPROCS(0))
+	workers := make([]comparison, runtime.GOMAXPROCS(0))
+	t.Run("workers", func(t *testing.T) {
+		for i := range workers {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				t.Parallel()
+				workers[i] = comparison{TB: t, kernel: loadKernel(t), random: rand.New(rand.NewPCG(*seed, uint64(i)))}
+				workers[i].run(*packets / len(workers))
+			})
+		}
+	})
+	reached, late := map[appliance.Reason]int{}, 0
+	for _, worker := range workers {
+		late += worker.late
+		for reason, count := range worker.reached {
+			reached[reason] += count
 		}
 	}
-	for range random.IntN(6) {
-		ports[uint16(random.Uint32())] = true
+	if t.Failed() { // and stopped early
+		return
 	}
-	return ports
+	checkReached(t, reached)
+	if late > *packets/batch/2 { // an emulated machine is late for many
+		t.Errorf("%d stories took longer than %v", late, moment)
+	}
 }
 
-// traffic makes frames that are near the decisions of one perimeter.
-type traffic struct {
-	*rand.Rand
-	addresses []netip.Addr
-	ports     []uint16
-}
-
-func trafficNear(random *rand.Rand, guard rules.Guard) traffic {
-	near := guard.Sources[:min(len(guard.Sources), 200)]
-	tr := traffic{Rand: random, addresses: append(edges(near), stranger4, stranger6)}
-	for _, port := range slices.Concat(rules.StandardPorts(), guard.Ports[0], guard.Ports[1]) {
-		tr.ports = append(tr.ports, port, port, port-1, port+1, port<<8|port>>8)
-	}
-	return tr
-}
-
-func (tr traffic) frame() []byte {
-	f := frame{
-		source:   tr.addresses[tr.IntN(len(tr.addresses))],
-		protocol: []byte{protoUDP, protoUDP, protoTCP, protoTCP, protoICMP, byte(tr.Uint32())}[tr.IntN(6)],
-		port:     tr.ports[tr.IntN(len(tr.ports))],
-		payload:  tr.IntN(40),
-		padding:  tr.IntN(3) * tr.IntN(20),
-		more:     tr.IntN(8) == 0,
-	}
-	for range max(0, tr.IntN(6)-2) {
-		f.tags = append(f.tags, []uint16{tagC, tagS}[tr.IntN(2)])
-	}
-	if tr.IntN(8) == 0 {
-		f.offset = uint16(tr.IntN(4))
-	}
-	if tr.IntN(3) == 0 {
-		f.options = 4 * tr.IntN(11)
-	}
-	for range max(0, tr.IntN(14)-4) {
-		f.chain = append(f.chain, tr.extension())
-	}
-	return tr.spoil(f.bytes())
-}
-
-func (tr traffic) extension() extension {
-	e := extension{
-		kind: []byte{extHop, extDest, extRouting, extAH, extFragment, 135, 139, 140}[tr.IntN(8)],
-		size: 8 * (1 + tr.IntN(4)),
-	}
-	if e.kind == extFragment {
-		e.size = 8
-		e.word = []uint16{0, 0, 1, 0, 1 << 3, 2<<3 | 1, 6}[tr.IntN(7)]
-	}
-	return e
-}
-
-// spoil leaves half of the frames whole and mistreats the others.
-func (tr traffic) spoil(out []byte) []byte {
-	if tr.IntN(2) == 0 {
-		return out
-	}
-	for range 1 + tr.IntN(3) {
-		// Headers are where it hurts: the address fields would only miss the policy.
-		at := 12 + tr.IntN(min(len(out)-12, 64))
-		switch tr.IntN(3) {
-		case 0:
-			out[at] ^= 1 << tr.IntN(8)
-		case 1:
-			out[at] = byte(tr.Uint32())
-		case 2:
-			out[at] += byte(tr.IntN(5)) - 2
-		}
-	}
-	if tr.IntN(4) == 0 {
-		out = out[:etherHeader+tr.IntN(len(out)-etherHeader+1)]
-	}
-	return out
-}
-
-// batch is how many frames are run between two readings of the counters.
-const batch = 250
-
-// TestKernelAgreesWithModel runs random frames under random perimeters through
-// the kernel and through rules.Guard.Judge: 300,000 in a normal run.
-func TestKernelAgreesWithModel(t *testing.T) {
-	p := loadProgram(t)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	reached := map[appliance.Reason]int{}
-	for range 150 {
-		guard := randomGuard(random)
-		p.enforce(guard)
-		tr := trafficNear(random, guard)
-		for range 8 {
-			p.compare(guard, tr, reached)
-		}
-	}
+// checkReached fails where frames were so many and a reason was so seldom that
+// the comparison proves little about it.
+func checkReached(t *testing.T, reached map[appliance.Reason]int) {
+	t.Helper()
+	want := min(100, *packets/3000)
 	for _, reason := range appliance.Reasons() {
-		if reason < appliance.FirstCallReason && reached[reason] < 100 {
-			t.Errorf("only %d frames reached %v", reached[reason], reason)
+		byFrame := reason < appliance.FirstCallReason && reason != appliance.ReasonExempt // which is an interface's
+		if byFrame && reached[reason] < want {
+			t.Errorf("only %d frames reached %v, want %d", reached[reason], reason, want)
 		}
 	}
 	t.Logf("reached %v", reached)
 }
 
-// compare judges one batch by both and compares each verdict and, by the
-// counters, all reasons. Where they differ it finds the frame to blame.
-func (p program) compare(guard rules.Guard, tr traffic, reached map[appliance.Reason]int) {
-	p.Helper()
-	want := p.tallies()
-	frames := make([][]byte, batch)
-	for i := range frames {
-		frames[i] = tr.frame()
-		verdict, reason := guard.Judge(frames[i])
-		if got := p.verdict(frames[i]); got != verdict {
-			p.Errorf("kernel says %v, model %v (%v) of %s", got, verdict, reason, hex.EncodeToString(frames[i]))
-		}
-		tally := want[reason]
-		want[reason] = appliance.Tally{Packets: tally.Packets + 1, Bytes: tally.Bytes + uint64(len(frames[i]))}
-		reached[reason]++
-	}
-	got := p.tallies()
-	for reason := range want {
-		if got[reason] == want[reason] {
-			continue
-		}
-		for _, frame := range frames {
-			_, model := guard.Judge(frame)
-			if _, kernel := p.judge(frame); kernel != model {
-				p.Fatalf("kernel says %v, model %v of %s under %+v", kernel, model, hex.EncodeToString(frame), guard)
+// comparison is one worker: a kernel's program of its own and the model.
+type comparison struct {
+	testing.TB
+	kernel  kernel
+	random  *rand.Rand
+	reached map[appliance.Reason]int
+	late    int // stories that were not compared: see moment
+}
+
+func (c *comparison) run(frames int) {
+	c.reached = map[appliance.Reason]int{}
+	for frames > 0 {
+		tr := trafficNear(c.random, randomGuard(c.random))
+		c.kernel.enforce(tr.guard)
+		for range perGuard {
+			c.compare(story{guard: tr.guard, steps: tr.steps(batch)})
+			if frames -= batch; frames <= 0 {
+				return
 			}
 		}
-		p.Fatalf("%v was counted as %v, want %v, but every frame alone agrees", reason, got[reason], want[reason])
 	}
+}
+
+// compare tells both the story and compares each verdict and, by the counters,
+// all reasons. Where they differ it finds the frame to blame.
+func (c *comparison) compare(s story) {
+	c.Helper()
+	want := c.kernel.tallies()
+	verdicts, took := c.runKernel(s)
+	if took > moment {
+		c.late++
+		return
+	}
+	got := c.kernel.tallies()
+	m, guard := &rules.Memory{Now: present}, s.guard
+	agree := true
+	for i, step := range s.steps {
+		reason := step.model(&guard, m)
+		if step.act != "in" {
+			continue
+		}
+		agree = agree && verdicts[i] == reason.Verdict()
+		before := want[reason]
+		want[reason] = appliance.Tally{Packets: before.Packets + 1, Bytes: before.Bytes + uint64(len(step.frame))}
+		c.reached[reason]++
+	}
+	for reason := range want {
+		agree = agree && got[reason] == want[reason]
+	}
+	if !agree {
+		c.blame(s, fmt.Sprintf("counted %v, want %v", got, want))
+	}
+}
+
+func (c *comparison) runKernel(s story) (verdicts []appliance.Verdict, took time.Duration) {
+	verdicts = make([]appliance.Verdict, len(s.steps))
+	began := time.Now()
+	c.kernel.forget()
+	for i, step := range s.steps {
+		verdicts[i] = step.kernel(c.kernel, s.guard)
+	}
+	took = time.Since(began)
+	s.restore(c.kernel)
+	return verdicts, took
+}
+
+// blame tells the story again, asking for each reason, and ends the test with
+// the shortest part of it that shows the difference.
+func (c *comparison) blame(s story, otherwise string) {
+	c.Helper()
+	c.kernel.forget()
+	m, guard := &rules.Memory{Now: present}, s.guard
+	for i, step := range s.steps {
+		if step.act != "in" {
+			step.kernel(c.kernel, s.guard)
+			step.model(&guard, m)
+			continue
+		}
+		_, got := c.kernel.judge(step.frame)
+		if step.model(&guard, m) == got {
+			continue
+		}
+		short := story{s.guard, s.steps[:i+1]}.shorten(c.kernel)
+		c.kernel.enforce(short.guard)
+		kernel, model := short.ends(c.kernel)
+		c.Fatalf("kernel says %v, model %v (-seed %d) of the last frame of\n%s", kernel, model, *seed, short)
+	}
+	c.Fatalf("every frame alone agrees (-seed %d), but the kernel %s, in\n%s", *seed, otherwise, s)
 }
 
 // TestKernelLooksUpEveryEdge asks for both sides of every boundary of full

@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/ringfence/ringfence/bpf"
@@ -18,35 +20,63 @@ import (
 
 // pins is the gate's folder on the BPF file system:
 //
-//	links/7               the link to the interface with index 7
-//	v1/generation, ...    the maps of layout 1
-//	v1/program_<identity> the program that uses them
-//	v1_next/              the same while it is built, never adopted
+//	links/7               the root's link to the interface with index 7
+//	ingress/7, egress/7   the same for the stack's hooks
+//	root, programs        the root and the slot that it dispatches to
+//	v2/generation, ...    the maps of layout 2
+//	v2/gate_<identity>... the programs that use them
+//	v2_next/              the same while it is built, never adopted
 //
-// Links stand apart from the layout, because a link outlives it: it is pointed
-// at the new program. Names hold an index, since interface names may hold dots,
+// Links and root stand apart from the layout, because they outlive it: a new
+// gate takes the slot. Names hold an index, since interface names may hold dots,
 // which the BPF file system refuses, and may change.
 type pins struct{ dir string }
 
 func pinsIn(dir string) pins { return pins{dir: dir} }
 
-func (p pins) links() string { return filepath.Join(p.dir, "links") }
+func (p pins) links() string   { return filepath.Join(p.dir, "links") }
+func (p pins) ingress() string { return filepath.Join(p.dir, "ingress") }
+func (p pins) egress() string  { return filepath.Join(p.dir, "egress") }
+func (p pins) root() string    { return filepath.Join(p.dir, "root") }
+func (p pins) slot() string    { return filepath.Join(p.dir, "programs") }
 
 func (p pins) layout() string {
 	return filepath.Join(p.dir, fmt.Sprintf("v%d", bpf.GateFormatFORMAT_LAYOUT))
 }
 
-// remove unpins everything. What is not held elsewhere is then detached.
+// remove detaches and unpins everything.
 func (p pins) remove() error {
-	if err := os.RemoveAll(p.dir); err != nil {
+	if err := errors.Join(p.detach(), os.RemoveAll(p.dir)); err != nil {
 		return fmt.Errorf("remove pins: %w", err)
 	}
 	return nil
 }
 
+// detach takes the gate's programs off every interface.
+func (p pins) detach() error {
+	_, err := p.dropFilters(keepNone)
+	errs := []error{err}
+	for _, dir := range []string{p.links(), p.ingress(), p.egress()} {
+		for _, index := range pinnedIndexes(dir) {
+			errs = append(errs, unpin(filepath.Join(dir, strconv.Itoa(index))))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// unpin detaches a pinned link and removes its pin. Without the first the kernel
+// would detach in its own time, and not where anybody else holds the link.
+func unpin(pin string) error {
+	if found, err := link.LoadPinnedLink(pin, nil); err == nil {
+		_ = found.Detach() // a husk can't be
+		_ = found.Close()
+	}
+	return os.Remove(pin)
+}
+
 // set is the objects of a gate that is adopted or loaded but not yet final.
 type set struct {
-	objects *bpf.GateObjects
+	objects *objects
 	keep    func() error // makes it the one that the next Open adopts
 	discard func() error // takes back what was pinned for it
 }
@@ -55,132 +85,182 @@ var errNothingPinned = errors.New("nothing is pinned")
 
 // programPin names a program by what it does. A daemon with other code finds no
 // such pin and loads its own beside the maps.
-func programPin(spec *ebpf.CollectionSpec) string {
+func programPin(s specs, name string) string {
+	spec := s.gate
+	if spec.Programs[name] == nil {
+		spec = s.tc
+	}
 	hash := sha256.New()
-	_, _ = fmt.Fprint(hash, spec.Programs[bpf.GateProgGate].Instructions)
+	_, _ = fmt.Fprint(hash, spec.Programs[name].Instructions)
 	if rodata := spec.Maps[".rodata"]; rodata != nil {
 		_, _ = fmt.Fprint(hash, rodata.Contents)
 	}
-	return "program_" + hex.EncodeToString(hash.Sum(nil)[:8])
+	return name + "_" + hex.EncodeToString(hash.Sum(nil)[:8])
+}
+
+// programPins names the layout's programs: all but the root.
+func programPins(s specs) map[string]string {
+	all := map[string]string{}
+	for _, name := range []string{bpf.GateProgGate, bpf.TCProgIngress, bpf.TCProgEgress} {
+		all[name] = programPin(s, name)
+	}
+	return all
 }
 
 // adopt opens what an earlier daemon pinned. It returns errNothingPinned where
 // there is nothing, and another error where what there is can't be used.
-func (p pins) adopt(spec *ebpf.CollectionSpec) (set, error) {
+func (p pins) adopt(s specs) (set, error) {
 	if _, err := os.Stat(p.layout()); errors.Is(err, fs.ErrNotExist) {
 		return set{}, errNothingPinned
 	}
-	objects := &bpf.GateObjects{}
-	err := p.adoptMaps(spec, objects)
+	o := &objects{}
+	err := p.adoptMaps(s, o)
 	if err == nil {
-		err = p.adoptProgram(spec, objects)
+		p.adoptRoot(s, o)
+		err = p.adoptPrograms(s, o)
 	}
 	if err != nil {
-		return set{}, errors.Join(fmt.Errorf("adopt pinned gate: %w", err), objects.Close())
+		return set{}, errors.Join(fmt.Errorf("adopt pinned gate: %w", err), o.Close())
 	}
 	return set{
-		objects: objects,
-		keep:    func() error { return p.dropPrograms(programPin(spec)) },
+		objects: o,
+		keep:    func() error { return p.dropPrograms(s) },
 		discard: func() error { return nil },
 	}, nil
 }
 
-func (p pins) adoptMaps(spec *ebpf.CollectionSpec, objects *bpf.GateObjects) error {
-	for name, target := range mapsOf(objects) {
+func (p pins) adoptMaps(s specs, o *objects) error {
+	for name, target := range o.maps() {
 		found, err := ebpf.LoadPinnedMap(filepath.Join(p.layout(), name), nil)
 		if err != nil {
 			return fmt.Errorf("open map %s: %w", name, err)
 		}
 		*target = found
-		if err := spec.Maps[name].Compatible(found); err != nil {
+		if err := s.gate.Maps[name].Compatible(found); err != nil {
 			return fmt.Errorf("compare map %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// adoptProgram opens the pinned program, or loads this daemon's own around the
-// pinned maps where another one was pinned.
-func (p pins) adoptProgram(spec *ebpf.CollectionSpec, objects *bpf.GateObjects) error {
-	path := filepath.Join(p.layout(), programPin(spec))
-	program, err := ebpf.LoadPinnedProgram(path, nil)
-	if err == nil {
-		objects.Gate = program
-		return nil
+// adoptRoot opens the root and its slot, both or none: to replace a root costs
+// some drivers a restart of the port, so that it is kept whatever else changes.
+func (p pins) adoptRoot(s specs, o *objects) {
+	slot, err := ebpf.LoadPinnedMap(p.slot(), nil)
+	if err != nil {
+		return
 	}
-	replacements := map[string]*ebpf.Map{}
-	for name, found := range mapsOf(objects) {
-		replacements[name] = *found
+	root, err := ebpf.LoadPinnedProgram(p.root(), nil)
+	if err != nil || s.gate.Maps[bpf.GateMapPrograms].Compatible(slot) != nil {
+		_ = slot.Close()
+		_ = root.Close()
+		return
 	}
-	var own bpf.GatePrograms
-	options := &ebpf.CollectionOptions{MapReplacements: replacements}
-	if err := spec.LoadAndAssign(&own, options); err != nil {
-		return fmt.Errorf("load program: %w", err)
-	}
-	objects.Gate = own.Gate
-	_ = os.Remove(path) // a pin that can't be opened
-	return objects.Gate.Pin(path)
+	o.Root, o.Programs = root, slot
 }
 
-// dropPrograms unpins every program but the one that now runs.
-func (p pins) dropPrograms(keep string) error {
-	found, err := filepath.Glob(filepath.Join(p.layout(), "program_*"))
-	for _, path := range found {
-		if filepath.Base(path) != keep {
-			err = errors.Join(err, os.Remove(path))
+// adoptPrograms opens the pinned programs, or loads this daemon's own around the
+// pinned maps where others were pinned.
+func (p pins) adoptPrograms(s specs, o *objects) error {
+	pins, programs := programPins(s), o.programs()
+	for name, pin := range pins {
+		if found, err := ebpf.LoadPinnedProgram(filepath.Join(p.layout(), pin), nil); err == nil {
+			*programs[name] = found
 		}
 	}
-	return err
+	if err := o.loadPrograms(s); err != nil {
+		return err
+	}
+	if err := p.pinPrograms(s, o, p.layout()); err != nil {
+		return err
+	}
+	return p.pinRoot(o)
 }
 
-// mapsOf names the maps that are pinned.
-func mapsOf(objects *bpf.GateObjects) map[string]**ebpf.Map {
-	return map[string]**ebpf.Map{
-		bpf.GateMapGeneration: &objects.Generation,
-		bpf.GateMapTallies:    &objects.Tallies,
-		bpf.GateMapCredits:    &objects.Credits,
-		bpf.GateMapDrops:      &objects.Drops,
+// pinPrograms pins what is not pinned yet.
+func (p pins) pinPrograms(s specs, o *objects, dir string) error {
+	for name, pin := range programPins(s) {
+		program := *o.programs()[name]
+		if program.IsPinned() {
+			continue
+		}
+		path := filepath.Join(dir, pin)
+		_ = os.Remove(path) // a pin that can't be opened
+		if err := program.Pin(path); err != nil {
+			return fmt.Errorf("pin program %s: %w", name, err)
+		}
 	}
+	return nil
+}
+
+func (p pins) pinRoot(o *objects) error {
+	if o.Root.IsPinned() && o.Programs.IsPinned() {
+		return nil
+	}
+	for _, path := range []string{p.root(), p.slot()} {
+		_ = os.Remove(path) // one without the other is of no use
+	}
+	if err := o.Programs.Pin(p.slot()); err != nil {
+		return fmt.Errorf("pin the root's slot: %w", err)
+	}
+	if err := o.Root.Pin(p.root()); err != nil {
+		return fmt.Errorf("pin the root: %w", err)
+	}
+	return nil
+}
+
+// dropPrograms unpins every program but those that now run.
+func (p pins) dropPrograms(s specs) error {
+	var errs []error
+	for name, keep := range programPins(s) {
+		found, err := filepath.Glob(filepath.Join(p.layout(), name+"_*"))
+		errs = append(errs, err)
+		for _, path := range found {
+			if filepath.Base(path) != keep {
+				errs = append(errs, os.Remove(path))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // load builds a new gate aside, with an empty generation in force.
-func (p pins) load(spec *ebpf.CollectionSpec) (set, error) {
+func (p pins) load(s specs) (set, error) {
 	aside := p.layout() + "_next"
 	if err := os.RemoveAll(aside); err != nil {
 		return set{}, fmt.Errorf("clear pins: %w", err)
 	}
-	objects := &bpf.GateObjects{}
-	if err := spec.LoadAndAssign(objects, nil); err != nil {
-		return set{}, fmt.Errorf("load gate: %w", err)
+	o := &objects{}
+	p.adoptRoot(s, o)
+	if err := o.loadPrograms(s); err != nil {
+		return set{}, errors.Join(fmt.Errorf("load gate: %w", err), o.Close())
 	}
-	s := set{
-		objects: objects,
+	made := set{
+		objects: o,
 		keep:    func() error { return p.promote(aside) },
 		discard: func() error { return os.RemoveAll(aside) },
 	}
-	if err := p.furnish(spec, objects, aside); err != nil {
-		return set{}, errors.Join(err, s.discard(), objects.Close())
+	if err := p.furnish(s, o, aside); err != nil {
+		return set{}, errors.Join(err, made.discard(), o.Close())
 	}
-	return s, nil
+	return made, nil
 }
 
-// furnish gives new objects their empty image and their pins.
-func (p pins) furnish(spec *ebpf.CollectionSpec, objects *bpf.GateObjects, dir string) error {
-	if err := publish(spec, objects.Generation, &bpf.GateImage{}); err != nil {
-		return err
-	}
+// furnish gives new objects their pins. An empty slot for the image is an empty
+// generation.
+func (p pins) furnish(s specs, o *objects, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("create pin folder: %w", err)
 	}
-	for name, pinned := range mapsOf(objects) {
+	for name, pinned := range o.maps() {
 		if err := (*pinned).Pin(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("pin map %s: %w", name, err)
 		}
 	}
-	if err := objects.Gate.Pin(filepath.Join(dir, programPin(spec))); err != nil {
-		return fmt.Errorf("pin program: %w", err)
+	if err := p.pinPrograms(s, o, dir); err != nil {
+		return err
 	}
-	return nil
+	return p.pinRoot(o)
 }
 
 // promote puts a new gate, which the links run by now, in the place of every
@@ -242,15 +322,16 @@ func onBPF(dir string) bool {
 }
 
 // Remove takes whatever gate is pinned in dir off every interface and removes
-// its pins, without opening it: for uninstalling. A daemon that still has it
-// open keeps it attached. Nothing else in dir is touched.
+// its pins, without opening it: for uninstalling. Nothing else in dir is
+// touched.
 func Remove(dir string) error {
 	if !filepath.IsAbs(dir) || !onBPF(dir) {
 		return invalid("dir", "%s is not on a BPF file system", dir)
 	}
 	p := pinsIn(dir)
 	layouts, err := filepath.Glob(filepath.Join(dir, "v[0-9]*"))
-	for _, path := range append(layouts, p.links()) {
+	err = errors.Join(err, p.detach())
+	for _, path := range append(layouts, p.links(), p.ingress(), p.egress(), p.root(), p.slot()) {
 		err = errors.Join(err, os.RemoveAll(path))
 	}
 	if err != nil {

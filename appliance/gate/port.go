@@ -1,12 +1,14 @@
 package gate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/cilium/ebpf"
@@ -14,12 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// port is one WAN interface. Either link or err is set.
+// port is one WAN interface. err says why it is not guarded.
 type port struct {
 	name    string
 	index   int
-	link    link.Link
+	link    link.Link // in the driver; nil in the stack
 	adopted bool
+	note    string // what a native attachment failed of, where the stack's had to do
+	deaf    error  // why the way out could not be watched
 	err     error
 }
 
@@ -30,16 +34,25 @@ func (p *port) close() error {
 	return p.link.Close()
 }
 
-// guardAll attaches the program to every interface, then releases interfaces
-// that are no longer named. It fails only if none is guarded.
+func (p *port) mode() Mode {
+	if p.link == nil {
+		return ModeStack
+	}
+	return ModeNative
+}
+
+// guardAll attaches the gate to every interface, then releases interfaces that
+// are no longer named. It fails only if none is guarded.
 func (g *Gate) guardAll(pins pins) error {
-	if err := os.MkdirAll(pins.links(), 0o700); err != nil {
-		return fmt.Errorf("create pin folder: %w", err)
+	for _, dir := range []string{pins.links(), pins.ingress(), pins.egress()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("create pin folder: %w", err)
+		}
 	}
 	var lost []error
 	for _, name := range g.config.Interfaces {
 		p := &port{name: name}
-		if p.err = g.guard(p, pins.links()); p.err != nil {
+		if p.err = g.guard(p, pins); p.err != nil {
 			lost = append(lost, p.err)
 			g.event(name, "can't guard: %v", p.err)
 		}
@@ -48,55 +61,67 @@ func (g *Gate) guardAll(pins pins) error {
 	if len(lost) == len(g.ports) {
 		return errors.Join(lost...)
 	}
-	return g.release(pins.links())
+	return g.release(pins)
 }
 
-func (g *Gate) guard(p *port, links string) error {
+func (g *Gate) guard(p *port, pins pins) error {
 	device, err := net.InterfaceByName(p.name)
 	if err != nil {
 		return fmt.Errorf("guard interface %s: no such interface", p.name)
 	}
 	p.index = device.Index
-	pin := filepath.Join(links, strconv.Itoa(p.index))
-	if err := g.guardIndex(p, pin); err != nil {
+	if err := framed(p.index); err != nil {
+		return fmt.Errorf("guard interface %s: %w", p.name, err)
+	}
+	if err := g.guardIndex(p, pins); err != nil {
 		return fmt.Errorf("guard interface %s: %w", p.name, err)
 	}
 	return nil
 }
 
-func (g *Gate) guardIndex(p *port, pin string) error {
-	hook, err := hookOf(p.index)
-	if err != nil {
-		return err
+// guardIndex watches the way out first: a flow that begins before the way in is
+// shut must be known by then. Where it can't, replies to guarded ports are lost,
+// but nobody gets in: an unguarded interface would be worse.
+func (g *Gate) guardIndex(p *port, pins pins) error {
+	if _, p.deaf = egressHook(pins).put(p.index, g.kernel.Egress); p.deaf != nil {
+		g.event(p.name, "can't watch the way out: %v", p.deaf)
 	}
+	stack := ingressHook(pins)
+	pin := filepath.Join(pins.links(), strconv.Itoa(p.index))
 	found, err := link.LoadPinnedLink(pin, nil)
 	if err == nil {
-		adopted, err := g.adoptLink(p, found, hook)
-		if adopted || err != nil {
+		adopted, err := g.adoptLink(p, found)
+		if err != nil {
 			return err
+		}
+		if adopted { // a daemon that died while it attached may have left both
+			return stack.take(p.index)
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		g.event(p.name, "the pinned link can't be opened: %v", err)
 	}
 	_ = os.Remove(pin) // damaged, or left by a deleted interface
-	return g.attach(p, pin, hook)
+	return g.attach(p, pin, stack)
 }
 
 // adoptLink takes over a pinned link. It returns false for the husk that a
 // deleted interface leaves behind. A link whose program isn't on the interface
 // guards another one with the same index, in another network namespace.
-func (g *Gate) adoptLink(p *port, found link.Link, hook hook) (bool, error) {
+func (g *Gate) adoptLink(p *port, found link.Link) (bool, error) {
 	info, err := found.Info()
 	if err != nil || info.XDP() == nil || info.XDP().Ifindex != uint32(p.index) {
 		return false, found.Close()
 	}
-	if hook.program != info.Program {
-		err := errors.New("the pinned link guards an interface of another network namespace: give each gate its own folder")
+	running, err := hookOf(p.index)
+	if err == nil && running != info.Program {
+		err = errElsewhere
+	}
+	if err != nil {
 		return false, errors.Join(err, found.Close())
 	}
-	own, err := g.programID()
+	own, err := programID(g.kernel.Root)
 	if err == nil && own != info.Program {
-		err = found.Update(g.kernel.Gate)
+		err = found.Update(g.kernel.Root)
 	}
 	if err != nil {
 		return false, errors.Join(fmt.Errorf("update link: %w", err), found.Close())
@@ -106,78 +131,94 @@ func (g *Gate) adoptLink(p *port, found link.Link, hook hook) (bool, error) {
 	return true, nil
 }
 
-func (g *Gate) programID() (ebpf.ProgramID, error) {
-	info, err := g.kernel.Gate.Info()
-	if err != nil {
-		return 0, fmt.Errorf("read program: %w", err)
+// attach puts the gate on an interface whose driver's hook holds nothing of
+// ours.
+func (g *Gate) attach(p *port, pin string, stack stackHook) error {
+	if err := g.clearHook(p); err != nil {
+		return err
 	}
-	id, _ := info.ID() // every kernel that has links has ids
-	return id, nil
-}
-
-// attach puts the program on an interface that has none.
-func (g *Gate) attach(p *port, pin string, hook hook) error {
-	if hook.program != 0 {
-		return foreign(hook.program)
-	}
-	native, err := g.attachMode(p.index, link.XDPDriverMode)
-	if err == nil {
-		return g.pinLink(p, pin, native, modeNative)
-	}
+	native, err := link.AttachXDP(link.XDPOptions{Program: g.kernel.Root, Interface: p.index, Flags: link.XDPDriverMode})
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EPERM) {
 		return err
 	}
-	generic, genericErr := g.attachMode(p.index, link.XDPGenericMode)
-	if genericErr != nil {
-		return errors.Join(fmt.Errorf("attach natively: %w", err), fmt.Errorf("attach generically: %w", genericErr))
+	if err != nil {
+		p.note = err.Error()
+		return g.attachStack(p, stack)
 	}
-	g.event(p.name, "the driver takes no XDP program: %v", err)
-	return g.pinLink(p, pin, generic, modeGeneric)
+	if err := native.Pin(pin); err != nil {
+		return errors.Join(fmt.Errorf("pin link: %w", err), native.Close())
+	}
+	p.link = native
+	g.event(p.name, "attached in %s mode", ModeNative)
+	return stack.take(p.index) // it had to do until now
 }
 
-func (g *Gate) attachMode(index int, flags link.XDPAttachFlags) (link.Link, error) {
-	return link.AttachXDP(link.XDPOptions{Program: g.kernel.Gate, Interface: index, Flags: flags})
-}
-
-func (g *Gate) pinLink(p *port, pin string, attached link.Link, mode Mode) error {
-	if err := attached.Pin(pin); err != nil {
-		return errors.Join(fmt.Errorf("pin link: %w", err), attached.Close())
+func (g *Gate) clearHook(p *port) error {
+	running, err := hookOf(p.index)
+	switch {
+	case err != nil || running == 0:
+		return err
+	case !g.config.Replace:
+		return foreign(running)
 	}
-	p.link = attached
-	g.event(p.name, "attached in %s mode", mode)
+	name := nameOfProgram(running)
+	if err := evict(p.index, running); err != nil {
+		return errors.Join(foreign(running), err)
+	}
+	g.event(p.name, "took the hook over from a foreign XDP program: %s (id %d)", name, running)
 	return nil
 }
 
-// foreign names the XDP program that holds the hook. The gate never replaces
-// what it did not put there.
-func foreign(id ebpf.ProgramID) error {
-	name := "of unknown name"
-	if program, err := ebpf.NewProgramFromID(id); err == nil {
-		if info, err := program.Info(); err == nil && info.Name != "" {
-			name = info.Name
-		}
-		_ = program.Close()
+func (g *Gate) attachStack(p *port, stack stackHook) error {
+	adopted, err := stack.put(p.index, g.kernel.Ingress)
+	if err != nil {
+		return errors.Join(fmt.Errorf("attach natively: %s", p.note), err)
 	}
-	return fmt.Errorf("a foreign XDP program holds the hook: %s (id %d)", name, id)
+	if p.adopted = adopted; adopted {
+		g.event(p.name, "adopted the attachment in %s mode", ModeStack)
+		return nil
+	}
+	g.event(p.name, "the driver takes no XDP program: %s", p.note)
+	g.event(p.name, "attached in %s mode", ModeStack)
+	return nil
 }
 
-// release detaches the program from interfaces that the gate no longer guards.
-// A link that belongs to another network namespace is left alone.
-func (g *Gate) release(links string) error {
-	entries, err := os.ReadDir(links)
-	if err != nil {
-		return fmt.Errorf("list links: %w", err)
-	}
-	for _, entry := range entries {
-		index, err := strconv.Atoi(entry.Name())
-		if err != nil || g.guards(index) {
+// release detaches the gate from interfaces that it no longer guards. A link
+// that belongs to another network namespace is left alone.
+func (g *Gate) release(pins pins) error {
+	for _, index := range pinnedIndexes(pins.links()) {
+		if g.guards(index) {
 			continue
 		}
-		if err := g.releaseLink(filepath.Join(links, entry.Name()), index); err != nil {
+		if err := g.releaseLink(filepath.Join(pins.links(), strconv.Itoa(index)), index); err != nil {
 			return err
 		}
 	}
-	return nil
+	for _, hook := range []stackHook{ingressHook(pins), egressHook(pins)} {
+		for _, index := range pinnedIndexes(hook.pins) {
+			if g.guards(index) {
+				continue
+			}
+			if err := hook.take(index); err != nil {
+				return err
+			}
+		}
+	}
+	released, err := pins.dropFilters(g.guards)
+	for _, index := range released {
+		g.event("", "released interface %d", index)
+	}
+	return err
+}
+
+func pinnedIndexes(dir string) (indexes []int) {
+	entries, _ := os.ReadDir(dir)
+	for _, entry := range entries {
+		if index, err := strconv.Atoi(entry.Name()); err == nil {
+			indexes = append(indexes, index)
+		}
+	}
+	return indexes
 }
 
 func (g *Gate) guards(index int) bool {
@@ -194,19 +235,95 @@ func (g *Gate) releaseLink(pin string, index int) error {
 	if err != nil {
 		return fmt.Errorf("open link %d: %w", index, err)
 	}
-	defer func() { _ = stale.Close() }()
 	info, err := stale.Info()
-	if err != nil {
+	if err := errors.Join(err, stale.Close()); err != nil {
 		return fmt.Errorf("read link %d: %w", index, err)
 	}
 	husk := info.XDP() != nil && info.XDP().Ifindex == 0
-	hook, err := hookOf(index)
-	if !husk && (err != nil || hook.program != info.Program) {
+	if !husk && !holds(index, info.Program) {
 		return nil
 	}
-	if err := stale.Unpin(); err != nil {
+	if err := unpin(pin); err != nil {
 		return fmt.Errorf("unpin link %d: %w", index, err)
 	}
 	g.event("", "released interface %d", index)
+	return nil
+}
+
+// verify checks that the gate still runs on the interface, and that it is still
+// the one of that name.
+func (g *Gate) verify(p *port, pins pins) error {
+	if _, err := net.InterfaceByIndex(p.index); err != nil {
+		return errors.New("the interface is gone")
+	}
+	if named, err := net.InterfaceByName(p.name); err == nil && named.Index != p.index {
+		return fmt.Errorf("another interface has the name now, with index %d: guarded is the one with index %d", named.Index, p.index)
+	}
+	if err := g.verifyWayIn(p, pins); err != nil {
+		return err
+	}
+	if err := cmp.Or(p.deaf, runs(egressHook(pins), p.index, g.kernel.Egress)); err != nil {
+		return fmt.Errorf("replies to guarded ports are lost, since the way out is not watched: %w", err)
+	}
+	return nil
+}
+
+func (g *Gate) verifyWayIn(p *port, pins pins) error {
+	if p.link == nil {
+		return runs(ingressHook(pins), p.index, g.kernel.Ingress)
+	}
+	own, err := programID(g.kernel.Root)
+	if err != nil {
+		return err
+	}
+	running, err := hookOf(p.index)
+	switch {
+	case err != nil:
+		return err
+	case running == 0:
+		return errDetached
+	case running != own:
+		return foreign(running)
+	}
+	return g.verifySlot()
+}
+
+// rename says what the interface is called now, where that is not what it was
+// named by.
+func (p *port) rename() string {
+	device, err := net.InterfaceByIndex(p.index)
+	if err != nil || device.Name == p.name {
+		return ""
+	}
+	return fmt.Sprintf("it is called %s now", device.Name)
+}
+
+var errDetached = errors.New("the program is detached")
+
+func runs(hook stackHook, index int, program *ebpf.Program) error {
+	running, err := hook.running(index)
+	if err != nil {
+		return err
+	}
+	own, err := programID(program)
+	if err == nil && !slices.Contains(running, own) {
+		return errDetached
+	}
+	return err
+}
+
+// verifySlot checks that the root has something to dispatch to.
+func (g *Gate) verifySlot() error {
+	own, err := programID(g.kernel.Gate)
+	if err != nil {
+		return err
+	}
+	var running uint32
+	if err := g.kernel.Programs.Lookup(uint32(0), &running); err != nil {
+		return fmt.Errorf("the root dispatches to nothing: %w", err)
+	}
+	if ebpf.ProgramID(running) != own {
+		return fmt.Errorf("the root dispatches to another program: %s (id %d)", nameOfProgram(ebpf.ProgramID(running)), running)
+	}
 	return nil
 }

@@ -13,37 +13,34 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/bpf"
 )
 
-// How many drops are sampled at most: enough to fill a screen ten times a
-// second, and nothing that a flood could grow.
-const (
-	samplePeriod = 100 * time.Millisecond
-	sampleCredit = 64 // drops a period
-)
+// samplePeriod is how often the budget for samples is renewed: two for each cell
+// of it (CELL_BUDGET of bpf/gate.h), which a reason, a CPU and an eighth of all
+// sources share. A flood of one kind spends its own cells and no others.
+const samplePeriod = 100 * time.Millisecond
 
-// Run delivers samples of dropped packets, at most 64 in each tenth of a
-// second, until ctx ends; then it returns nil. Tallies are exact, samples are
-// for display. While nobody runs it, the program takes no samples. deliver must
-// not block.
+// Run delivers samples of dropped packets until ctx ends; then it returns nil.
+// Tallies are exact; samples are for display, and say how many drops they stand
+// for. While nobody runs it, the program takes no samples. deliver must not
+// block.
 func (g *Gate) Run(ctx context.Context, deliver func(appliance.Drop)) error {
-	credits, reader, err := g.openSamples()
+	reader, err := g.openSamples()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = errors.Join(reader.Close(), credits.Close()) }()
+	defer func() { _ = reader.Close() }()
 	// What an earlier daemon left unread has no time any more.
 	if err := g.drain(reader, time.Now(), func(appliance.Drop) {}); err != nil {
 		return err
 	}
 	for ctx.Err() == nil {
-		if err := credits.Put(uint32(0), bpf.GateCredit{Left: sampleCredit}); err != nil {
-			return fmt.Errorf("refill sample credit: %w", err)
+		if err := g.renewBudget(); err != nil {
+			return err
 		}
 		if err := g.drain(reader, time.Now().Add(samplePeriod), deliver); err != nil {
 			return err
@@ -52,21 +49,28 @@ func (g *Gate) Run(ctx context.Context, deliver func(appliance.Drop)) error {
 	return nil
 }
 
-func (g *Gate) openSamples() (*ebpf.Map, *ringbuf.Reader, error) {
+func (g *Gate) openSamples() (*ringbuf.Reader, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.kernel == nil {
-		return nil, nil, errClosed
-	}
-	credits, err := g.kernel.Credits.Clone()
-	if err != nil {
-		return nil, nil, fmt.Errorf("open sample credit: %w", err)
+		return nil, errClosed
 	}
 	reader, err := ringbuf.NewReader(g.kernel.Drops)
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("open samples: %w", err), credits.Close())
+		return nil, fmt.Errorf("open samples: %w", err)
 	}
-	return credits, reader, nil
+	return reader, nil
+}
+
+// renewBudget begins another epoch.
+func (g *Gate) renewBudget() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.kernel == nil {
+		return errClosed
+	}
+	g.control.Epoch++
+	return g.putControl()
 }
 
 // drain delivers what has come by the deadline. The program wakes nobody, so
@@ -103,6 +107,7 @@ func (g *Gate) refine(raw bpf.GateDrop) appliance.Drop {
 		VLAN:        raw.Vlan,
 		Length:      uint16(min(raw.Length, math.MaxUint16)),
 		Reason:      appliance.Reason(raw.Reason),
+		Weight:      raw.Weight,
 	}
 }
 

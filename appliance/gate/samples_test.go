@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/bpf"
@@ -19,9 +20,8 @@ func TestSamples(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	drops, done := make(chan appliance.Drop, 4096), make(chan error, 1)
 	go func() { done <- g.Run(ctx, func(d appliance.Drop) { drops <- d }) }()
-	var credit bpf.GateCredit
-	for credit.Left == 0 {
-		check(t, g.kernel.Credits.Lookup(uint32(0), &credit))
+	for control := (bpf.GateControl{}); control.Epoch == 0; {
+		check(t, g.kernel.Controls.Lookup(uint32(0), &control))
 	}
 	for _, c := range []struct {
 		frame []byte
@@ -47,7 +47,10 @@ func TestSamples(t *testing.T) {
 		if got.Time.IsZero() {
 			t.Error("no time")
 		}
-		got.Time = c.want.Time
+		if got.Weight == 0 {
+			t.Error("a sample that stands for nothing")
+		}
+		got.Time, got.Weight = c.want.Time, 0
 		if got != c.want {
 			t.Errorf("sampled %+v, want %+v", got, c.want)
 		}
@@ -56,17 +59,59 @@ func TestSamples(t *testing.T) {
 	check(t, <-done)
 }
 
-// With a dead reader the credit runs out and the counters stay exact.
+// With a dead reader the budget is spent and the counters stay exact. A sample
+// that is taken stands for those that were not.
 func TestDeadReaderCostsNothing(t *testing.T) {
 	p := loadProgram(t)
 	p.enforce(perimeter)
-	check(t, p.Credits.Put(uint32(0), bpf.GateCredit{Left: 10}))
+	p.gate.control.Epoch = 1
+	check(t, p.gate.putControl())
 	for range 50 {
 		p.verdict(attack)
 	}
-	var credit bpf.GateCredit
-	check(t, p.Credits.Lookup(uint32(0), &credit))
-	if credit.Left != 0 || p.tallies()[appliance.ReasonSIPSource].Packets != 50 {
-		t.Errorf("credit %d after 50 drops, tallies %v", credit.Left, p.tallies())
+	check(t, p.gate.renewBudget())
+	p.verdict(attack)
+	reader, err := p.gate.openSamples()
+	check(t, err)
+	defer func() { check(t, reader.Close()) }()
+	var weights []uint64
+	check(t, p.gate.drain(reader, time.Now(), func(d appliance.Drop) { weights = append(weights, d.Weight) }))
+	// The test may move to another CPU on its way, which has cells of its own.
+	var sum uint64
+	for _, weight := range weights {
+		sum += weight
+	}
+	if len(weights) < 3 || sum > 51 || p.tallies()[appliance.ReasonSIPSource].Packets != 51 {
+		t.Errorf("weights %v after 51 drops, tallies %v", weights, p.tallies())
+	}
+}
+
+// A flood from one source leaves the budget of other sources and other reasons
+// alone.
+func TestFloodSpendsItsOwnBudget(t *testing.T) {
+	p := loadProgram(t)
+	p.enforce(perimeter)
+	check(t, p.gate.renewBudget())
+	for range 10_000 {
+		p.verdict(attack)
+	}
+	others := map[netip.Addr]bool{}
+	for n := range 64 {
+		source := netip.AddrFrom4([4]byte{198, 51, 100, byte(100 + n)})
+		others[source] = true
+		p.verdict(frame{source: source, protocol: protoTCP, port: 443}.bytes())
+		p.verdict(frame{source: source, protocol: protoUDP, port: 5060}.bytes())
+	}
+	reader, err := p.gate.openSamples()
+	check(t, err)
+	defer func() { check(t, reader.Close()) }()
+	seen := map[appliance.Reason]int{}
+	check(t, p.gate.drain(reader, time.Now(), func(d appliance.Drop) {
+		if others[d.Source.Addr()] {
+			seen[d.Reason]++
+		}
+	}))
+	if seen[appliance.ReasonSIPSource] < 7 || seen[appliance.ReasonHTTPSource] < 8 {
+		t.Errorf("samples of the others: %v", seen)
 	}
 }

@@ -2,8 +2,8 @@ package gate
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/bpf"
@@ -23,9 +23,11 @@ type State struct {
 type Interface struct {
 	Name    string `json:"name"`
 	Index   int    `json:"index,omitempty"`
-	Mode    Mode   `json:"mode,omitempty"` // native or generic
+	Mode    Mode   `json:"mode,omitempty"` // native or stack
+	Note    string `json:"note,omitempty"` // why it is not native, and what else is odd
 	Adopted bool   `json:"adopted"`        // from an earlier daemon, else attached by this one
-	// Error says why the interface is not guarded; it is empty if it is.
+	// Error says why the interface is not guarded as it should be; it is empty
+	// if it is.
 	Error string `json:"error,omitempty"`
 }
 
@@ -37,7 +39,7 @@ func (g *Gate) State() State {
 		return State{Error: errClosed.Error()}
 	}
 	var state State
-	live, err := readImage(g.kernel.Generation)
+	live, err := g.tray().readHead()
 	if err != nil {
 		state.Error = err.Error()
 	} else {
@@ -55,42 +57,30 @@ func (g *Gate) inspect(p *port) Interface {
 		shown.Error = p.err.Error()
 		return shown
 	}
-	hook, err := g.verify(p)
-	if err != nil {
+	shown.Mode = p.mode()
+	var notes []string
+	for _, note := range []string{p.note, p.rename()} {
+		if note != "" {
+			notes = append(notes, note)
+		}
+	}
+	shown.Note = strings.Join(notes, "; ")
+	if err := g.verify(p, pinsIn(g.config.Dir)); err != nil {
 		shown.Error = err.Error()
 	}
-	shown.Mode = hook.mode
 	return shown
 }
 
-// verify checks that the interface's hook still runs this gate's program.
-func (g *Gate) verify(p *port) (hook, error) {
-	own, err := g.programID()
-	if err != nil {
-		return hook{}, err
-	}
-	found, err := hookOf(p.index)
-	switch {
-	case err != nil:
-		return hook{}, fmt.Errorf("the interface is gone: %w", err)
-	case found.program == 0:
-		return hook{}, errors.New("the program is detached")
-	case found.program != own:
-		return hook{}, foreign(found.program)
-	}
-	return found, nil
-}
-
 func (g *Gate) digest() string {
-	live, err := readImage(g.kernel.Generation)
+	live, err := g.tray().readHead()
 	if err != nil {
 		return ""
 	}
 	return digestOf(live)
 }
 
-func digestOf(image *bpf.GateImage) string {
-	return string(bytes.TrimRight(image.Digest[:], "\x00"))
+func digestOf(head *bpf.GateImage) string {
+	return string(bytes.TrimRight(head.Digest[:], "\x00"))
 }
 
 // Tallies returns the exact count of packets and bytes for every reason that
