@@ -1,6 +1,6 @@
 // Package network owns the kernel's view of links, addresses and ports: it
 // resolves the interfaces that settings name, lists the box's own addresses,
-// and keeps guarded ports out of the ephemeral range. Addressing, routing and
+// watches both for changes, and keeps guarded ports out of the ephemeral range. Addressing, routing and
 // packet filtering by nftables belong here too when they come.
 package network
 
@@ -24,6 +24,7 @@ type Link struct {
 	Up       bool   // administratively up
 	Carrier  bool   // a cable, or the peer of a veth, is there
 	Loopback bool
+	Received uint64 // packets since there is the link, those that were dropped included where the driver counts them
 }
 
 // ErrNoLink is returned, wrapped with the name, where there is no such
@@ -49,13 +50,21 @@ func Links(names []string) ([]Link, error) {
 	return links, nil
 }
 
-func linkByName(name string) (Link, error) {
+func find(name string) (netlink.Link, error) {
 	found, err := netlink.LinkByName(name)
 	if _, missing := errors.AsType[netlink.LinkNotFoundError](err); missing {
-		return Link{}, fmt.Errorf("resolve interface %q: %w", name, ErrNoLink)
+		return nil, fmt.Errorf("resolve interface %q: %w", name, ErrNoLink)
 	}
 	if err != nil {
-		return Link{}, fmt.Errorf("resolve interface %q: %w", name, err)
+		return nil, fmt.Errorf("resolve interface %q: %w", name, err)
+	}
+	return found, nil
+}
+
+func linkByName(name string) (Link, error) {
+	found, err := find(name)
+	if err != nil {
+		return Link{}, err
 	}
 	attrs := found.Attrs()
 	return Link{
@@ -67,7 +76,15 @@ func linkByName(name string) (Link, error) {
 		Up:       attrs.RawFlags&unix.IFF_UP != 0,
 		Carrier:  attrs.RawFlags&unix.IFF_LOWER_UP != 0,
 		Loopback: attrs.RawFlags&unix.IFF_LOOPBACK != 0,
+		Received: received(attrs),
 	}, nil
+}
+
+func received(attrs *netlink.LinkAttrs) uint64 {
+	if attrs.Statistics == nil {
+		return 0
+	}
+	return attrs.Statistics.RxPackets
 }
 
 // driver asks by ethtool's ioctl and not in /sys, which shows the network
@@ -87,8 +104,21 @@ func driver(name string) string {
 
 // Addresses returns the box's own addresses on every interface, ascending and
 // without repeats. Link-local IPv6 addresses carry their interface as zone.
-func Addresses() ([]netip.Addr, error) {
-	list, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+func Addresses() ([]netip.Addr, error) { return addresses(nil) }
+
+// AddressesOf is Addresses for one interface. It returns ErrNoLink, wrapped with
+// the name, where there is none.
+func AddressesOf(name string) ([]netip.Addr, error) {
+	link, err := find(name)
+	if err != nil {
+		return nil, err
+	}
+	return addresses(link)
+}
+
+// addresses lists those of one link, or of all where it is nil.
+func addresses(of netlink.Link) ([]netip.Addr, error) {
+	list, err := netlink.AddrList(of, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
