@@ -2,54 +2,85 @@ package control
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/control/api"
 	"github.com/ringfence/ringfence/appliance/policy"
-	"github.com/ringfence/ringfence/appliance/rules"
 	"github.com/ringfence/ringfence/appliance/settings"
 )
 
-// Start puts the loaded rules into the gate. Until it has returned nil nothing
-// may listen.
+// Start puts the loaded rules into the gate, with what DNS names stand for by
+// now, and then the bans. Until it has returned nil nothing may listen.
 func (c *Control) Start() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.refresh(); err != nil {
+		c.log.Error("start with the rules as they were loaded", "err", err)
+	}
 	return c.enforce(c.State())
 }
 
 // Refresh compiles again and has the gate enforce the result where it differs
-// from what the gate holds: exceptions run out, clocks are set, and a gate may
-// have been reloaded behind our back. It is cheap where nothing changed.
+// from what the gate holds: exceptions run out, names resolve to other
+// addresses, clocks are set, and a gate may have been reloaded behind our back.
+// It is cheap where nothing changed.
 func (c *Control) Refresh() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.endBans()
+	err := c.refresh()
+	if now := c.State(); c.gate.Generation() != now.Rules.Digest() {
+		err = errors.Join(err, c.enforce(now))
+	}
+	return err
+}
+
+// refresh compiles again where that may make a difference, and publishes what
+// does.
+func (c *Control) refresh() error {
 	before := c.State()
-	compiled, err := rules.Compile(before.Policy, before.Settings, c.now())
-	if err != nil {
-		return fmt.Errorf("compile again: %w", err)
+	if c.fresh(before) {
+		return nil
 	}
 	next := *before
-	next.Rules = compiled
-	if compiled.Digest() == before.Rules.Digest() {
-		if c.gate.Generation() == compiled.Digest() {
-			return nil
-		}
-		return c.enforce(before)
+	if err := c.compile(&next); err != nil {
+		return fmt.Errorf("compile again: %w", err)
+	}
+	if next.Rules.Digest() == before.Rules.Digest() {
+		c.state.Store(&next) // the same rules: nobody has to be woken
+		return nil
 	}
 	if err := c.enforce(&next); err != nil {
 		return err
 	}
 	c.publish(&next)
-	c.journal(appliance.Allow, appliance.DocumentSettings, "an exception has run out")
+	if maps.EqualFunc(before.resolved, next.resolved, slices.Equal) {
+		c.journal(appliance.Allow, subjectSettings, "an exception has run out")
+	} else {
+		c.journal(appliance.Allow, subjectNames, "DNS names stand for other addresses: rules "+next.Rules.Digest())
+	}
 	return nil
 }
 
+// What the journal's entries of changes are about, besides the documents.
+const (
+	subjectSettings = string(appliance.DocumentSettings)
+	subjectNames    = "names"
+	subjectFeeds    = "feeds"
+	subjectBans     = "bans"
+)
+
+// enforce gives a state's rules to the gate. One that may be another gate than
+// before is given the bans, too.
 func (c *Control) enforce(s *State) error {
 	if err := c.gate.Enforce(s.Settings.Network.WAN, s.Rules); err != nil {
 		return fmt.Errorf("enforce generation %s: %w", s.Rules.Digest(), err)
 	}
+	c.bringBans()
 	return nil
 }
 
@@ -59,7 +90,7 @@ func (c *Control) enforce(s *State) error {
 func (c *Control) Change(data []byte, match string) (api.Applied, error) {
 	wanted, err := settings.Decode(data)
 	if err != nil {
-		c.refused(appliance.DocumentSettings, err)
+		c.refused(string(appliance.DocumentSettings), err)
 		return api.Applied{}, err
 	}
 	c.mu.Lock()
@@ -75,7 +106,7 @@ func (c *Control) Change(data []byte, match string) (api.Applied, error) {
 func (c *Control) Offer(data []byte, match string) (api.Applied, error) {
 	wanted, err := policy.Decode(data)
 	if err != nil {
-		c.refused(appliance.DocumentPolicy, err)
+		c.refused(string(appliance.DocumentPolicy), err)
 		return api.Applied{}, err
 	}
 	c.mu.Lock()
@@ -111,7 +142,7 @@ func newer(inForce, wanted policy.Policy) error {
 func (c *Control) settle(name appliance.Document, match string, edit func(next *State) error) (api.Applied, error) {
 	applied, err := c.tryChange(name, match, edit)
 	if err != nil {
-		c.refused(name, err)
+		c.refused(string(name), err)
 	}
 	return applied, err
 }
@@ -122,24 +153,34 @@ func (c *Control) tryChange(name appliance.Document, match string, edit func(nex
 		return api.Applied{}, &appliance.Error{Code: appliance.CodeConflict,
 			Message: fmt.Sprintf("the %s changed meanwhile: read revision %s and try again", name, have)}
 	}
-	next := &State{Policy: before.Policy, Settings: before.Settings, Notes: without(before.Notes, name)}
+	next := before.copy()
+	delete(next.Notes, name)
 	if err := edit(next); err != nil {
 		return api.Applied{}, err
 	}
-	compiled, err := rules.Compile(next.Policy, next.Settings, c.now())
-	if err != nil {
+	if err := c.compile(next); err != nil {
 		return api.Applied{}, err
 	}
-	next.Rules = compiled
-	if err := c.apply(name, before, next); err != nil {
+	store := func() error {
+		if err := c.documents.PutDocument(name, encode(name, next)); err != nil {
+			return fmt.Errorf("store the %s: %w", name, err)
+		}
+		return nil
+	}
+	if err := c.apply(before, next, store); err != nil {
 		return api.Applied{}, err
 	}
-	applied := api.Applied{Revision: next.Revision(name), Generation: compiled.Digest(), Notes: notes(before, next)}
-	c.journal(appliance.Allow, name, fmt.Sprintf("revision %s is in force", applied.Revision))
+	applied := api.Applied{Revision: next.Revision(name), Generation: next.Rules.Digest(), Notes: notes(before, next)}
+	c.journal(appliance.Allow, string(name), fmt.Sprintf("revision %s is in force", applied.Revision))
 	return applied, nil
 }
 
-// apply gives next to the gate, stores the changed document and publishes.
+// copy returns a state to edit.
+func (s *State) copy() *State {
+	return &State{Policy: s.Policy, Settings: s.Settings, Notes: maps.Clone(s.Notes), contents: maps.Clone(s.contents)}
+}
+
+// apply gives next to the gate, stores what has changed and publishes.
 //
 // The gate comes first because it is the step that can say no: a document on
 // disk that no gate takes would stop every later start. The disk comes before
@@ -148,15 +189,15 @@ func (c *Control) tryChange(name appliance.Document, match string, edit func(nex
 // tells of; the next start compiles the stored one and swaps it back, and
 // nobody was told otherwise. Where the disk says no the gate is swapped back
 // here; should that fail too, health sees two digests and Refresh tries again.
-func (c *Control) apply(name appliance.Document, before, next *State) error {
+func (c *Control) apply(before, next *State, store func() error) error {
 	if err := c.enforce(next); err != nil {
 		return err
 	}
-	if err := c.documents.PutDocument(name, encode(name, next)); err != nil {
+	if err := store(); err != nil {
 		if back := c.enforce(before); back != nil {
 			c.log.Error("take the change back", "err", back)
 		}
-		return fmt.Errorf("store the %s: %w", name, err)
+		return err
 	}
 	c.publish(next)
 	return nil
@@ -169,21 +210,11 @@ func encode(name appliance.Document, s *State) []byte {
 	return settings.Encode(s.Settings)
 }
 
-func without(notes map[appliance.Document]Note, name appliance.Document) map[appliance.Document]Note {
-	out := map[appliance.Document]Note{}
-	for other, note := range notes {
-		if other != name {
-			out[other] = note
-		}
-	}
-	return out
-}
-
 // journal records a change at once: it must not be lost in a flood of refusals.
-func (c *Control) journal(verdict appliance.Verdict, name appliance.Document, message string) {
-	c.log.Info("document", "document", name, "verdict", verdict, "message", message)
+func (c *Control) journal(verdict appliance.Verdict, subject, message string) {
+	c.log.Info("change", "subject", subject, "verdict", verdict, "message", message)
 	event := appliance.Event{
-		Time: c.now(), Kind: appliance.EventChange, Verdict: verdict, Subject: string(name), Message: clip(message),
+		Time: c.now(), Kind: appliance.EventChange, Verdict: verdict, Subject: subject, Message: clip(message),
 	}
 	if err := c.records.Append(nil, []appliance.Event{event}); err != nil {
 		c.queue.unwritten.Add(1)
@@ -191,6 +222,6 @@ func (c *Control) journal(verdict appliance.Verdict, name appliance.Document, me
 	}
 }
 
-func (c *Control) refused(name appliance.Document, err error) {
-	c.journal(appliance.Block, name, "turned down: "+err.Error())
+func (c *Control) refused(subject string, err error) {
+	c.journal(appliance.Block, subject, "turned down: "+err.Error())
 }

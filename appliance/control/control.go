@@ -8,7 +8,9 @@ package control
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +30,21 @@ type Gate interface {
 	Generation() string
 	// Tallies returns the exact counts by reason.
 	Tallies() (appliance.Tallies, error)
+	// Dump writes the generation in force as text, read back.
+	Dump(w io.Writer) error
+	Banner
+}
+
+// Banner is the part of the gate that shuts single sources out. Bans are held
+// beside the generation in force, and outlive it. Where nothing is guarded, all
+// of it does nothing.
+type Banner interface {
+	// Ban puts a ban in force, or another end where the source is banned already.
+	Ban(ban appliance.Ban) error
+	// Unban lifts the ban of a source; there need not be one.
+	Unban(source netip.Prefix) error
+	// Bans reads the bans back. The kernel knows no reasons.
+	Bans() ([]appliance.Ban, error)
 }
 
 // Documents keeps the two documents.
@@ -37,6 +54,47 @@ type Documents interface {
 	Document(name appliance.Document, accept func([]byte) error) (note string, err error)
 	// PutDocument makes data the edition in force, or changes nothing.
 	PutDocument(name appliance.Document, data []byte) error
+}
+
+// Lists keeps the content of feeds, and the bans.
+type Lists interface {
+	// Feeds returns the names of the feeds that there is content of.
+	Feeds() ([]string, error)
+	// Feed hands content to accept, like Documents, and returns its age.
+	Feed(name string, accept func([]byte) error) (at time.Time, note string, err error)
+	PutFeed(name string, data []byte) error
+	RemoveFeed(name string) error
+	// Bans hands the list of bans to accept, like Documents.
+	Bans(accept func([]byte) error) (note string, err error)
+	PutBans(data []byte) error
+	// Fetches hands what came of fetching feeds to accept, like Documents.
+	Fetches(accept func([]byte) error) (note string, err error)
+	PutFetches(data []byte) error
+}
+
+// Web is where the content of feeds comes from.
+type Web interface {
+	// Get asks a server for an edition other than the known one, and connects to
+	// no forbidden address. What it returns is whole.
+	Get(ctx context.Context, url string, known appliance.Validators, forbidden []netip.Prefix) (appliance.Fetched, error)
+}
+
+// Network is what is known of the box's surroundings.
+type Network interface {
+	// Resolved returns what the DNS names of the documents stand for now.
+	Resolved() map[string][]netip.Addr
+	// Own returns the box's own addresses.
+	Own() ([]netip.Addr, error)
+}
+
+// Hands are the parts that a Control asks for; all of them are there.
+type Hands struct {
+	Gate      Gate
+	Documents Documents
+	Lists     Lists
+	Records   Records
+	Network   Network
+	Web       Web
 }
 
 // Records keeps calls and events.
@@ -59,6 +117,9 @@ type State struct {
 
 	supersede chan struct{}
 	revisions map[appliance.Document]string
+	contents  map[string]content      // of feeds, by name; also of those that no document names any more
+	resolved  map[string][]netip.Addr // as of compiled
+	compiled  time.Time
 }
 
 // Note is one sentence about a document, and how bad that is.
@@ -71,27 +132,38 @@ type Note struct {
 type Control struct {
 	gate      Gate
 	documents Documents
+	lists     Lists
 	records   Records
+	network   Network
+	web       Web
 	queue     *Queue
 	recent    *recent
+	tops      *tops
 	now       func() time.Time
 	log       *slog.Logger
 	started   time.Time
 
-	mu    sync.Mutex // one change at a time
-	state atomic.Pointer[State]
+	fetching chan struct{} // holds one while a feed is fetched: one at a time
+	attempts attempts
+
+	imports sync.Mutex // one import at a time: they are large
+	mu      sync.Mutex // one change at a time; guards bans
+	bans    bans
+	state   atomic.Pointer[State]
 }
 
 // New loads and compiles the documents. It gives nothing to the gate yet: Start
 // does. It always returns a Control with rules: a document that can't be used
 // gives way to the edition before it, and that to the built-in one, with a Note
 // that says so.
-func New(gate Gate, documents Documents, records Records, queue *Queue, now func() time.Time, log *slog.Logger) *Control {
+func New(hands Hands, queue *Queue, now func() time.Time, log *slog.Logger) *Control {
 	c := &Control{
-		gate: gate, documents: documents, records: records, queue: queue,
-		recent: &recent{}, now: now, log: log, started: now(),
+		gate: hands.Gate, documents: hands.Documents, lists: hands.Lists, records: hands.Records, network: hands.Network, web: hands.Web,
+		fetching: make(chan struct{}, 1), queue: queue, recent: &recent{}, tops: newTops(), now: now, log: log, started: now(),
 	}
 	c.publish(c.load())
+	c.bans = c.loadBans()
+	c.loadAttempts()
 	return c
 }
 
@@ -102,7 +174,11 @@ func (c *Control) State() *State { return c.state.Load() }
 func (c *Control) Rules() *rules.Rules { return c.state.Load().Rules }
 
 // Sample keeps a dropped packet that the gate showed, for display.
-func (c *Control) Sample(drop appliance.Drop) { c.recent.add(drop) }
+func (c *Control) Sample(drop appliance.Drop) {
+	drop.Weight = max(drop.Weight, 1)
+	c.recent.add(drop)
+	c.tops.sample(c.now(), drop)
+}
 
 // publish makes next the state in force and wakes those who wait for it.
 func (c *Control) publish(next *State) {

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,7 +72,7 @@ func TestChangeIsAllOrNothing(t *testing.T) {
 	forbidden := policy.Builtin()
 	forbidden.Serial, forbidden.Grants = 1, policy.Grants{}
 	trunk := settings.Default()
-	trunk.Admins = []settings.Admin{{Name: "me", Network: trunk.Network.LAN[0]}}
+	trunk.Admins = []settings.Admin{{Name: "me", Network: netip.MustParsePrefix("198.51.100.7/32")}}
 	for name, tc := range map[string]struct {
 		prepare func(*box)
 		data    []byte
@@ -201,7 +202,7 @@ func TestContradictingDocuments(t *testing.T) {
 	b := newBox(t, dir)
 	s := settings.Default()
 	s.Site.Name, s.Network.WAN = "Depot", []string{"wan0"}
-	s.Admins = []settings.Admin{{Name: "me", Network: s.Network.LAN[0]}}
+	s.Admins = []settings.Admin{{Name: "me", Network: netip.MustParsePrefix("198.51.100.7/32")}}
 	mustChange(t, b, settings.Encode(s))
 	b.store.Close()
 	p := policy.Builtin()

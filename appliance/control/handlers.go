@@ -76,6 +76,7 @@ func (s *Server) getDrops(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, fmt.Errorf("read the gate's tallies: %w", err)
 	}
 	return api.Drops{
+		Started: s.control.started,
 		Tallies: nonNil(tallies), Refusals: s.refusals(), Samples: s.control.recent.newest(after, limit),
 	}, nil
 }
@@ -93,16 +94,16 @@ func (s *Server) refusals() map[appliance.Reason]uint64 {
 
 func (s *Server) getTop(_ http.ResponseWriter, r *http.Request) (any, error) {
 	var in input
-	limit := in.limit(r)
+	window, limit := in.window(r, "window"), in.limit(r)
 	if err := in.mistakes.Or(); err != nil {
 		return nil, err
 	}
-	tallies, err := s.control.gate.Tallies()
+	tallies, err := s.control.observe()
 	if err != nil {
-		return nil, fmt.Errorf("read the gate's tallies: %w", err)
+		return nil, err
 	}
-	top := s.control.recent.rank(limit)
-	top.Time, top.Tallies, top.Refusals = s.control.now(), nonNil(tallies), s.refusals()
+	top := s.control.top(window, limit)
+	top.Tallies, top.Refusals = nonNil(tallies), s.refusals()
 	live := s.inspector.Live()
 	slices.SortFunc(live, func(a, b appliance.Call) int { return a.Start.Compare(b.Start) })
 	top.Live = full(live[:min(limit, len(live))])
@@ -147,13 +148,13 @@ func tried(d rules.Decision, generation string) api.Tried {
 func (s *Server) getPolicy(w http.ResponseWriter, _ *http.Request) (any, error) {
 	state := s.control.State()
 	w.Header().Set("ETag", `"`+state.Revision(appliance.DocumentPolicy)+`"`)
-	return document{"application/json", policy.Encode(state.Policy)}, nil
+	return verbatim{"application/json", policy.Encode(state.Policy)}, nil
 }
 
 func (s *Server) getSettings(w http.ResponseWriter, _ *http.Request) (any, error) {
 	state := s.control.State()
 	w.Header().Set("ETag", `"`+state.Revision(appliance.DocumentSettings)+`"`)
-	return document{"application/json", settings.Encode(state.Settings)}, nil
+	return verbatim{"application/json", settings.Encode(state.Settings)}, nil
 }
 
 func (s *Server) putPolicy(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -192,8 +193,49 @@ func (s *Server) deleteAllow(_ http.ResponseWriter, r *http.Request) (any, error
 	return s.control.Disallow(r.PathValue("prefix"))
 }
 
+func (s *Server) getBans(_ http.ResponseWriter, r *http.Request) (any, error) {
+	var in input
+	limit := in.limit(r)
+	if err := in.mistakes.Or(); err != nil {
+		return nil, err
+	}
+	return s.control.Bans(limit), nil
+}
+
+func (s *Server) postBan(_ http.ResponseWriter, r *http.Request) (any, error) {
+	var item api.NewBan
+	if err := decodeBody(r, &item); err != nil {
+		return nil, err
+	}
+	return s.control.Ban(item)
+}
+
+func (s *Server) deleteBan(_ http.ResponseWriter, r *http.Request) (any, error) {
+	return s.control.Unban(r.PathValue("source"))
+}
+
+func (s *Server) getFeeds(http.ResponseWriter, *http.Request) (any, error) {
+	return s.control.Feeds(), nil
+}
+
+func (s *Server) putFeed(_ http.ResponseWriter, r *http.Request) (any, error) {
+	return s.control.ImportFeed(r.PathValue("name"), r.Body)
+}
+
+func (s *Server) postFeed(_ http.ResponseWriter, r *http.Request) (any, error) {
+	return s.control.FetchFeed(r.Context(), r.PathValue("name"))
+}
+
+func (s *Server) deleteFeed(_ http.ResponseWriter, r *http.Request) (any, error) {
+	return s.control.RemoveFeed(r.PathValue("name"))
+}
+
+func (s *Server) getGate(http.ResponseWriter, *http.Request) (any, error) {
+	return stream(s.control.gate.Dump), nil
+}
+
 func (s *Server) getDescription(http.ResponseWriter, *http.Request) (any, error) {
-	return document{"application/yaml", api.Description}, nil
+	return verbatim{"application/yaml", api.Description}, nil
 }
 
 // decodeBody reads exactly one JSON value with known fields only.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/control/api"
+	"github.com/ringfence/ringfence/appliance/tally"
 )
 
 // input reads query parameters and gathers every mistake in them.
@@ -70,6 +71,20 @@ func (in *input) kind(r *http.Request, name string) appliance.EventKind {
 		in.add(name, "no such kind of event")
 	}
 	return kind
+}
+
+// window takes the shortest where none is named.
+func (in *input) window(r *http.Request, name string) tally.Window {
+	text := r.URL.Query().Get(name)
+	for _, window := range tally.Windows() {
+		if text == window.String() {
+			return window
+		}
+	}
+	if text != "" {
+		in.add(name, "want 5m, 1h or 24h")
+	}
+	return tally.FiveMinutes
 }
 
 // onlyKnown turns down query parameters that the route does not know, and those

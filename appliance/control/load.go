@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 
 	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/feed"
 	"github.com/ringfence/ringfence/appliance/policy"
 	"github.com/ringfence/ringfence/appliance/rules"
 	"github.com/ringfence/ringfence/appliance/settings"
@@ -21,20 +24,47 @@ func (c *Control) load() *State {
 		func(data []byte) (err error) { return decode(&next.Policy, policy.Decode, data) })
 	c.read(next, appliance.DocumentSettings, Note{appliance.Amber, "no settings have been made yet"},
 		func(data []byte) (err error) { return decode(&next.Settings, settings.Decode, data) })
-	compiled, err := rules.Compile(next.Policy, next.Settings, c.now())
+	next.contents = c.loadFeeds()
+	err := c.compile(next)
 	if err == nil {
-		next.Rules = compiled
 		return next
 	}
 	// Each document is sound but they contradict each other: one of them was
 	// put here by hand. The provider's word is kept, the local additions not.
 	next.Notes[appliance.DocumentSettings] = Note{appliance.Red, fmt.Sprintf("the settings contradict the policy and are not in force: %v", err)}
 	next.Settings = restricted(next.Settings)
-	if next.Rules, err = rules.Compile(next.Policy, next.Settings, c.now()); err != nil {
+	if err = c.compile(next); err != nil {
 		next.Notes[appliance.DocumentPolicy] = Note{appliance.Red, fmt.Sprintf("the policy can't be compiled, everything guarded is refused: %v", err)}
-		next.Rules = &rules.Rules{}
+		next.Rules, next.resolved, next.compiled = &rules.Rules{}, c.network.Resolved(), c.now()
 	}
 	return next
+}
+
+// compile gives a state its rules, with the facts as they are now. Where that
+// can't be, the state stays as it is.
+func (c *Control) compile(s *State) error {
+	resolved, now := c.network.Resolved(), c.now()
+	facts := rules.Facts{Feeds: make(map[string]feed.List), Names: resolved}
+	for name, one := range s.contents {
+		if one.trouble == "" {
+			facts.Feeds[name] = one.list
+		}
+	}
+	compiled, err := rules.Compile(s.Policy, s.Settings, facts, now)
+	if err != nil {
+		return err
+	}
+	s.Rules, s.resolved, s.compiled = compiled, resolved, now
+	return nil
+}
+
+// fresh reports whether compiling again would make no difference: what DNS names
+// stand for has not changed, no exception has ended, and the clock was not set
+// back to before one did.
+func (c *Control) fresh(s *State) bool {
+	now, expires := c.now(), s.Rules.Expires()
+	return !now.Before(s.compiled) && (expires.IsZero() || now.Before(expires)) &&
+		maps.EqualFunc(s.resolved, c.network.Resolved(), slices.Equal)
 }
 
 // restricted keeps of settings what can loosen nothing: where the box stands,

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/control/api"
+	"github.com/ringfence/ringfence/appliance/fetch"
 	"github.com/ringfence/ringfence/appliance/policy"
 )
 
@@ -76,6 +78,14 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	older.Serial = 9
 	b.mustOffer(older)
 	older.Serial = 8
+	p := newPublisher(t)
+	b.web.Web = fetch.New(p.config)
+	p.answer = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/broken" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		fmt.Fprintln(w, "192.0.2.0/24")
+	}
 	asked := map[string]bool{}
 	for _, tc := range []struct {
 		method, target, body string
@@ -122,6 +132,35 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 		{"POST", "/allow", `{"prefix":"x","reason":""}`, 400},
 		{"DELETE", "/allow/+25261", "", 200},
 		{"DELETE", "/allow/+25261", "", 404},
+		{"GET", "/top?window=24h&limit=3", "", 200},
+		{"GET", "/top?window=2h", "", 400},
+		{"POST", "/bans", `{"source":"198.51.100.66","until":"2026-07-03T00:00:00Z","reason":"scans"}`, 200},
+		{"POST", "/bans", `{"source":"2001:db8:66::1"}`, 200},
+		{"POST", "/bans", `{"source":"10.0.0.1"}`, 403},
+		{"POST", "/bans", `{"source":"everybody","reason":" "}`, 400},
+		{"GET", "/bans", "", 200},
+		{"GET", "/bans?limit=1", "", 200},
+		{"GET", "/bans?limit=x", "", 400},
+		{"DELETE", "/bans/198.51.100.66", "", 200},
+		{"DELETE", "/bans/198.51.100.66", "", 404},
+		{"DELETE", "/bans/nobody", "", 400},
+		{"PUT", "/settings", string(withFeeds("own")), 200},
+		{"GET", "/feeds", "", 200},
+		{"PUT", "/feeds/own", "192.0.2.0/24 # test\n2001:db8:9::/48\n", 200},
+		{"PUT", "/feeds/own", "192.0.2.0/24\n192.0.2.0/40\n", 400},
+		{"PUT", "/feeds/other", "192.0.2.0/24\n", 404},
+		{"GET", "/feeds", "", 200},
+		{"POST", "/feeds/own", "", 400},
+		{"POST", "/feeds/other", "", 404},
+		{"PUT", "/settings", string(p.document("own", "broken")), 200},
+		{"GET", "/feeds", "", 200},
+		{"POST", "/feeds/own", "", 200},
+		{"POST", "/feeds/own", "", 200},
+		{"POST", "/feeds/broken", "", 503},
+		{"GET", "/feeds", "", 200},
+		{"DELETE", "/feeds/own", "", 200},
+		{"DELETE", "/feeds/own", "", 404},
+		{"GET", "/gate", "", 200},
 		{"GET", "/openapi.yaml", "", 200},
 	} {
 		name := tc.method + " " + tc.target + " " + tc.body
@@ -129,7 +168,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			request := httptest.NewRequest(tc.method, tc.target, strings.NewReader(tc.body))
 			if tc.body != "" {
-				request.Header.Set("Content-Type", "application/json")
+				request.Header.Set("Content-Type", contentType(tc.target))
 			}
 			route := described(doc, request)
 			if route == nil {
@@ -165,6 +204,13 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	}
 }
 
+func contentType(target string) string {
+	if strings.HasPrefix(target, "/feeds/") {
+		return "application/octet-stream"
+	}
+	return "application/json"
+}
+
 // described finds the operation of a request; no path of ours has more than one
 // parameter, and that is the last segment.
 func described(doc *openapi3.T, request *http.Request) *routers.Route {
@@ -189,7 +235,7 @@ func pathParams(path, target string) map[string]string {
 func TestUnavailableIsDescribed(t *testing.T) {
 	b := newBox(t, t.TempDir())
 	b.gate.refuse = errNo
-	for _, target := range []string{"/drops", "/top"} {
+	for _, target := range []string{"/drops", "/top", "/gate"} {
 		answer := httptest.NewRecorder()
 		b.server().ServeHTTP(answer, httptest.NewRequest("GET", target, nil))
 		if answer.Code != 503 || !bytes.Contains(answer.Body.Bytes(), []byte(`"unavailable"`)) {

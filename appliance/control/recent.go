@@ -1,10 +1,6 @@
 package control
 
 import (
-	"cmp"
-	"fmt"
-	"net/netip"
-	"slices"
 	"sync"
 
 	"github.com/ringfence/ringfence/appliance"
@@ -47,41 +43,4 @@ func (r *recent) newest(after uint64, limit int) []api.Sample {
 		out = append(out, sample)
 	}
 	return out
-}
-
-// rank counts the samples in memory by source, port and reason.
-func (r *recent) rank(limit int) api.Top {
-	samples := r.newest(0, recentLength)
-	sources, ports, reasons := map[string]uint64{}, map[string]uint64{}, map[string]uint64{}
-	for _, one := range samples {
-		sources[neighbourhood(one.Source.Addr())]++
-		ports[fmt.Sprintf("%s/%d", one.Protocol, one.Destination.Port())]++
-		reasons[one.Reason.String()]++
-	}
-	return api.Top{
-		Samples: len(samples), Sources: ranking(sources, limit), Ports: ranking(ports, limit), Reasons: ranking(reasons, limit),
-	}
-}
-
-// neighbourhood is what one attacker holds: an IPv4 address, an IPv6 /64.
-func neighbourhood(addr netip.Addr) string {
-	if !addr.Is6() {
-		return addr.String()
-	}
-	prefix, err := addr.WithZone("").Prefix(64)
-	if err != nil {
-		return addr.String()
-	}
-	return prefix.String()
-}
-
-func ranking(counts map[string]uint64, limit int) []api.Count {
-	out := make([]api.Count, 0, len(counts))
-	for key, count := range counts {
-		out = append(out, api.Count{Key: key, Count: count})
-	}
-	slices.SortFunc(out, func(a, b api.Count) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key))
-	})
-	return out[:min(limit, len(out))]
 }

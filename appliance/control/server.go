@@ -1,9 +1,12 @@
 package control
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -61,7 +64,7 @@ func (s *Server) routes() []route {
 		{"GET", "/calls/{id}", nil, s.getCall},
 		{"GET", "/drops", []string{"after", "limit"}, s.getDrops},
 		{"GET", "/events", []string{"after", "since", "kind", "limit"}, s.getEvents},
-		{"GET", "/top", []string{"limit"}, s.getTop},
+		{"GET", "/top", []string{"window", "limit"}, s.getTop},
 		{"POST", "/try", nil, s.postTry},
 		{"GET", "/policy", nil, s.getPolicy},
 		{"PUT", "/policy", nil, s.putPolicy},
@@ -70,8 +73,39 @@ func (s *Server) routes() []route {
 		{"GET", "/allow", nil, s.getAllow},
 		{"POST", "/allow", nil, s.postAllow},
 		{"DELETE", "/allow/{prefix}", nil, s.deleteAllow},
+		{"GET", "/bans", []string{"limit"}, s.getBans},
+		{"POST", "/bans", nil, s.postBan},
+		{"DELETE", "/bans/{source}", nil, s.deleteBan},
+		{"GET", "/feeds", nil, s.getFeeds},
+		{"PUT", feedPath, nil, s.putFeed},
+		{"POST", feedPath, nil, s.postFeed},
+		{"DELETE", feedPath, nil, s.deleteFeed},
+		{"GET", "/gate", nil, s.getGate},
 		{"GET", "/openapi.yaml", nil, s.getDescription},
 	}
+}
+
+const feedPath = "/feeds/{name}"
+
+// large reports whether a request brings a feed's content, which may be long.
+func (r route) large() bool { return r.method == http.MethodPut && r.path == feedPath }
+
+// slow reports whether a request takes its time, for a feed comes in.
+func (r route) slow() bool { return r.large() || r.method == http.MethodPost && r.path == feedPath }
+
+// admit bounds what a request may send, and how long it may take.
+func (r route) admit(w http.ResponseWriter, request *http.Request) {
+	limit := int64(api.MaxBody)
+	if r.large() {
+		limit = api.MaxFeed
+	}
+	if r.slow() {
+		// What has no deadlines, such as a test's recorder, needs no longer ones.
+		control, end := http.NewResponseController(w), time.Now().Add(largeTimeout)
+		_ = control.SetReadDeadline(end)
+		_ = control.SetWriteDeadline(end)
+	}
+	request.Body = http.MaxBytesReader(w, request.Body, limit)
 }
 
 // ServeHTTP implements http.Handler.
@@ -86,6 +120,7 @@ const (
 	idleTimeout   = time.Minute
 	maxHeader     = 16 << 10
 	drainTimeout  = 5 * time.Second
+	largeTimeout  = 5 * time.Minute // a million entries on the slowest board
 )
 
 // Serve answers on listener until ctx ends, lets requests under way finish for
@@ -113,7 +148,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 // answer turns a handler's value or error into JSON.
 func (s *Server) answer(one route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, api.MaxBody)
+		one.admit(w, r)
 		value, err := any(nil), onlyKnown(r, one.query)
 		if err == nil {
 			value, err = one.handle(w, r)
@@ -122,17 +157,53 @@ func (s *Server) answer(one route) http.Handler {
 			s.fail(w, err)
 			return
 		}
-		if raw, ok := value.(document); ok {
-			w.Header().Set("Content-Type", raw.contentType)
-			w.Write(raw.data)
-			return
+		switch answer := value.(type) {
+		case verbatim:
+			w.Header().Set("Content-Type", answer.contentType)
+			w.Write(answer.data)
+		case stream:
+			s.send(w, answer)
+		default:
+			write(w, http.StatusOK, value)
 		}
-		write(w, http.StatusOK, value)
 	})
 }
 
-// document is an answer that is sent as it is.
-type document struct {
+// stream is an answer in plain text that may be too long to hold.
+type stream func(io.Writer) error
+
+// send lets a stream flow. One that ends early breaks the connection, so that
+// the client does not take a part for the whole.
+func (s *Server) send(w http.ResponseWriter, answer stream) {
+	to := &begun{ResponseWriter: w}
+	buffer := bufio.NewWriterSize(to, 64<<10)
+	err := errors.Join(answer(buffer), buffer.Flush())
+	if err == nil {
+		return
+	}
+	if to.begun {
+		s.log.Error("send a stream", "err", err)
+		panic(http.ErrAbortHandler)
+	}
+	s.fail(w, err)
+}
+
+// begun knows whether anything was sent yet.
+type begun struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (b *begun) Write(p []byte) (int, error) {
+	if !b.begun {
+		b.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		b.begun = true
+	}
+	return b.ResponseWriter.Write(p)
+}
+
+// verbatim is an answer that is sent as it is.
+type verbatim struct {
 	contentType string
 	data        []byte
 }
@@ -155,7 +226,7 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 // reads.
 func explain(err error) (int, api.Failure) {
 	if tooLong, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return http.StatusRequestEntityTooLarge, failure(appliance.CodeInvalid, "", tooLong.Error())
+		return http.StatusRequestEntityTooLarge, failure(appliance.CodeInvalid, "", fmt.Sprintf("the body is longer than %d bytes", tooLong.Limit))
 	}
 	status := map[appliance.Code]int{
 		appliance.CodeInvalid:     http.StatusBadRequest,

@@ -1,8 +1,9 @@
-// Package store owns the data partition: the two documents as plain files, and
-// one SQLite database with the call records and the journal. Nothing else
-// writes there. It judges nothing: documents are bytes to it.
+// Package store owns the data partition: the two documents, the content of
+// feeds and when it was fetched, the bans and what DNS names stood for as plain
+// files, and one SQLite database with the call records and the journal. Nothing else writes there. It
+// judges nothing: documents and feeds are bytes to it.
 //
-// A document is never edited in place: it is written aside, flushed, read back
+// A file is never edited in place: it is written aside, flushed, read back
 // and renamed, and the edition before it is kept. The database can be lost
 // without harm to enforcement: a damaged one is set aside (kept for whoever
 // wants to look) and a new one started.
@@ -35,7 +36,7 @@ type Store struct {
 	appended int          // rows since the last prune; guarded by write
 	write    sync.Mutex   // one writer
 
-	documents sync.Mutex // one document write at a time
+	files sync.Mutex // one file at a time
 }
 
 // Open takes the folder dir (made with mode 0700 where it is missing) for this
@@ -88,11 +89,11 @@ func (s *Store) Probe() error {
 	if err := s.probeDatabase(); err != nil {
 		return fmt.Errorf("write database: %w", err)
 	}
-	s.documents.Lock()
-	defer s.documents.Unlock()
+	s.files.Lock()
+	defer s.files.Unlock()
 	path := filepath.Join(s.dir, "probe.new")
 	defer os.Remove(path)
-	if err := writeVerified(path, make([]byte, probeBytes)); err != nil {
+	if err := s.onDocuments().writeVerified(path, make([]byte, probeBytes)); err != nil {
 		return fmt.Errorf("write document: %w", err)
 	}
 	return nil

@@ -15,8 +15,12 @@ import (
 //go:embed openapi.yaml
 var Description []byte
 
-// MaxBody is the largest request body that is read, in bytes.
-const MaxBody = 1 << 20
+// The largest request bodies that are read, in bytes: MaxFeed of a feed's
+// content, MaxBody of anything else.
+const (
+	MaxBody = 1 << 20
+	MaxFeed = 64 << 20
+)
 
 // Limits of a list: how many entries come unasked, and at most.
 const (
@@ -72,6 +76,7 @@ type Sample struct {
 // Drops is the answer to GET /drops. Tallies are exact and count on over a
 // restart of the daemon; samples are a few of those packets, newest first.
 type Drops struct {
+	Started  time.Time                   `json:"started"`  // of the daemon: another one counts samples anew
 	Tallies  appliance.Tallies           `json:"tallies"`  // packets at the gate, by reason
 	Refusals map[appliance.Reason]uint64 `json:"refusals"` // SIP messages that the inspector refused, by reason
 	Samples  []Sample                    `json:"samples"`
@@ -141,21 +146,88 @@ type NewException struct {
 	Until  time.Time `json:"until,omitzero"`
 }
 
-// Count is one line of a ranking.
+// Count is one line of a ranking. What there really was is between Count-Over
+// and Count; Over is zero where it was counted exactly.
 type Count struct {
 	Key   string `json:"key"`
 	Count uint64 `json:"count"`
+	Over  uint64 `json:"over,omitempty"`
 }
 
-// Top is the answer to GET /top: the rankings are over the samples in memory,
-// the tallies exact.
+// Top is the answer to GET /top: rankings over a window of time that ends now.
+// Sources and ports are of the packets that the gate showed, each counted for as
+// many as it stands for; reasons and tallies are exact.
 type Top struct {
 	Time     time.Time                   `json:"time"`
-	Samples  int                         `json:"samples"` // how many the rankings are over
+	Window   string                      `json:"window"` // 5m, 1h or 24h
+	Since    time.Time                   `json:"since"`
+	Packets  uint64                      `json:"packets"` // that sources and ports are shares of
 	Sources  []Count                     `json:"sources"` // IPv4 address or IPv6 /64
 	Ports    []Count                     `json:"ports"`   // destination, such as udp/5060
-	Reasons  []Count                     `json:"reasons"`
-	Tallies  appliance.Tallies           `json:"tallies"`
+	Reasons  []Count                     `json:"reasons"` // those that dropped, exact, in the window
+	Tallies  appliance.Tallies           `json:"tallies"` // since the gate was loaded
 	Refusals map[appliance.Reason]uint64 `json:"refusals"`
 	Live     []appliance.Call            `json:"live"` // calls in progress, oldest first
+}
+
+// NewBan is the body of POST /bans. One of the same source is replaced.
+type NewBan struct {
+	Source string    `json:"source"`         // IPv4 address, or IPv6 address for its /64
+	Until  time.Time `json:"until,omitzero"` // zero: in 24 hours
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Banned is the answer to a ban that is in force, or that was lifted.
+type Banned struct {
+	Ban   appliance.Ban `json:"ban"`
+	Notes []string      `json:"notes"` // sentences about what it brings with it
+}
+
+// Bans is the answer to GET /bans: newest first.
+type Bans struct {
+	Total int             `json:"total"` // in force; the list may be cut
+	Bans  []appliance.Ban `json:"bans"`
+}
+
+// States of a feed.
+const (
+	FeedInForce = "in_force"
+	FeedMissing = "missing" // a document names it and it was never imported
+	FeedDamaged = "damaged" // what was imported can't be used any more
+	FeedUnused  = "unused"  // it was imported and no document names it any more
+)
+
+// Feed is a deny feed and its content.
+type Feed struct {
+	Name      string    `json:"name"`
+	Owner     string    `json:"owner"`  // policy, settings or empty
+	Format    string    `json:"format"` // cidr, apiban, drop, rir or empty
+	Countries []string  `json:"countries"`
+	State     string    `json:"state"`
+	Entries   int       `json:"entries"` // as its publisher counts them
+	Digest    string    `json:"digest"`  // of the addresses
+	Imported  time.Time `json:"imported,omitzero"`
+	Note      string    `json:"note,omitempty"` // what is wrong
+
+	// Of a feed that is fetched.
+	URL     string    `json:"url,omitempty"`
+	Every   string    `json:"every,omitempty"`  // whole hours, such as 24h
+	Tried   time.Time `json:"tried,omitzero"`   // last try
+	Fetched time.Time `json:"fetched,omitzero"` // last success, also where nothing had changed
+	Next    time.Time `json:"next,omitzero"`    // next try; one that has passed means now
+	Error   string    `json:"error,omitempty"`  // of the last try
+}
+
+// Feeds is the answer to GET /feeds: the policy's, the settings', and then
+// content that no document names.
+type Feeds struct {
+	Feeds []Feed `json:"feeds"`
+}
+
+// Imported is the answer to an import or a fetch that is in force, and to content
+// that was removed.
+type Imported struct {
+	Feed       Feed   `json:"feed"`
+	Generation string `json:"generation"`          // digest of the rules now in force
+	Unchanged  bool   `json:"unchanged,omitempty"` // what was to be fetched was in force already
 }

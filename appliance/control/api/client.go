@@ -22,14 +22,18 @@ import (
 // maxAnswer bounds what a client reads: the longest list with long records.
 const maxAnswer = 16 << 20
 
-// patience bounds one exchange.
-const patience = 15 * time.Second
+// patience bounds one exchange, and longPatience one that brings a feed: a
+// million entries on the slowest board.
+const (
+	patience     = 15 * time.Second
+	longPatience = 5 * time.Minute
+)
 
 // Client speaks to the daemon over its unix socket. Errors that the daemon
 // answers are appliance.Errors.
 type Client struct {
 	socket string
-	http   *http.Client
+	http   *http.Client // no time limit of its own: exchange has one
 }
 
 // NewClient returns a client of the daemon at socket. It connects at first use.
@@ -37,7 +41,7 @@ func NewClient(socket string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}
-	return &Client{socket, &http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: patience}}
+	return &Client{socket, &http.Client{Transport: &http.Transport{DialContext: dial}}}
 }
 
 // Status asks for the state of the box.
@@ -81,9 +85,13 @@ func (c *Client) Drops(ctx context.Context, after uint64, limit int) (Drops, err
 	return get[Drops](ctx, c, "/drops", query)
 }
 
-// Top asks for the rankings and the calls in progress.
-func (c *Client) Top(ctx context.Context, limit int) (Top, error) {
+// Top asks for the rankings over a window (5m, 1h, 24h, or empty for the
+// shortest), and for the calls in progress.
+func (c *Client) Top(ctx context.Context, window string, limit int) (Top, error) {
 	query := url.Values{}
+	if window != "" {
+		query.Set("window", window)
+	}
 	setCount(query, "limit", int64(limit))
 	return get[Top](ctx, c, "/top", query)
 }
@@ -121,6 +129,88 @@ func (c *Client) Disallow(ctx context.Context, prefix string) (Applied, error) {
 	return send[Applied](ctx, c, http.MethodDelete, "/allow/"+url.PathEscape(prefix), "", nil)
 }
 
+// Bans asks for the bans, newest first.
+func (c *Client) Bans(ctx context.Context, limit int) (Bans, error) {
+	query := url.Values{}
+	setCount(query, "limit", int64(limit))
+	return get[Bans](ctx, c, "/bans", query)
+}
+
+// Ban shuts a source out, or gives its ban another end and reason.
+func (c *Client) Ban(ctx context.Context, ban NewBan) (Banned, error) {
+	return send[Banned](ctx, c, http.MethodPost, "/bans", "", ban)
+}
+
+// Unban lifts the ban of a source.
+func (c *Client) Unban(ctx context.Context, source string) (Banned, error) {
+	return send[Banned](ctx, c, http.MethodDelete, "/bans/"+url.PathEscape(source), "", nil)
+}
+
+// Feeds asks for the deny feeds and what is in them.
+func (c *Client) Feeds(ctx context.Context) (Feeds, error) {
+	return get[Feeds](ctx, c, "/feeds", nil)
+}
+
+// ImportFeed puts the content of a feed in force, at most MaxFeed bytes.
+func (c *Client) ImportFeed(ctx context.Context, name string, content io.Reader) (answer Imported, err error) {
+	ctx, cancel := context.WithTimeout(ctx, longPatience)
+	defer cancel()
+	request, err := c.request(ctx, http.MethodPut, "/feeds/"+url.PathEscape(name), content)
+	if err != nil {
+		return answer, err
+	}
+	request.Header.Set("Content-Type", "application/octet-stream")
+	data, _, err := c.do(request)
+	if err != nil {
+		return answer, err
+	}
+	return decode[Imported](data)
+}
+
+// FetchFeed fetches a feed from its url now and puts it in force.
+func (c *Client) FetchFeed(ctx context.Context, name string) (answer Imported, err error) {
+	ctx, cancel := context.WithTimeout(ctx, longPatience)
+	defer cancel()
+	request, err := c.request(ctx, http.MethodPost, "/feeds/"+url.PathEscape(name), nil)
+	if err != nil {
+		return answer, err
+	}
+	data, _, err := c.do(request)
+	if err != nil {
+		return answer, err
+	}
+	return decode[Imported](data)
+}
+
+// RemoveFeed forgets the content of a feed.
+func (c *Client) RemoveFeed(ctx context.Context, name string) (Imported, error) {
+	return send[Imported](ctx, c, http.MethodDelete, "/feeds/"+url.PathEscape(name), "", nil)
+}
+
+// Dump copies the generation in force to w, read back from the gate and put into
+// words: a line for each network that it knows, which can be millions.
+func (c *Client) Dump(ctx context.Context, w io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, longPatience)
+	defer cancel()
+	request, err := c.request(ctx, http.MethodGet, "/gate", nil)
+	if err != nil {
+		return err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return c.explain(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode >= 300 {
+		data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+		return errors.Join(failure(response.Status, data), err)
+	}
+	if _, err := io.Copy(w, response.Body); err != nil {
+		return fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	return nil
+}
+
 func setTime(query url.Values, name string, value time.Time) {
 	if !value.IsZero() {
 		query.Set(name, value.UTC().Format(time.RFC3339Nano))
@@ -153,6 +243,10 @@ func send[T any](ctx context.Context, c *Client, method, path, revision string, 
 	if err != nil {
 		return answer, err
 	}
+	return decode[T](data)
+}
+
+func decode[T any](data []byte) (answer T, err error) {
 	if err := json.Unmarshal(data, &answer); err != nil {
 		return answer, fmt.Errorf("read the daemon's answer: %w", err)
 	}
@@ -160,9 +254,11 @@ func send[T any](ctx context.Context, c *Client, method, path, revision string, 
 }
 
 func (c *Client) exchange(ctx context.Context, method, path, revision string, body []byte) ([]byte, http.Header, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://ringfenced"+path, bytes.NewReader(body))
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	request, err := c.request(ctx, method, path, bytes.NewReader(body))
 	if err != nil {
-		return nil, nil, fmt.Errorf("make request: %w", err)
+		return nil, nil, err
 	}
 	if len(body) > 0 {
 		request.Header.Set("Content-Type", "application/json")
@@ -170,6 +266,18 @@ func (c *Client) exchange(ctx context.Context, method, path, revision string, bo
 	if revision != "" {
 		request.Header.Set("If-Match", `"`+revision+`"`)
 	}
+	return c.do(request)
+}
+
+func (c *Client) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://ringfenced"+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	return request, nil
+}
+
+func (c *Client) do(request *http.Request) ([]byte, http.Header, error) {
 	response, err := c.http.Do(request)
 	if err != nil {
 		return nil, nil, c.explain(err)
