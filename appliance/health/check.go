@@ -31,6 +31,9 @@ func checkGate(want Want, have Perimeter) []appliance.Check {
 	default:
 		checks = append(checks, check("gate", appliance.Green, "generation %s is in the kernel", have.Generation))
 	}
+	if have.Interpreted {
+		checks = append(checks, check("gate speed", appliance.Amber, "the kernel interprets the program, which costs each packet many times as much: set net.core.bpf_jit_enable to 1"))
+	}
 	return checks
 }
 
@@ -47,9 +50,11 @@ func checkInterface(name string, have []Interface) appliance.Check {
 	case at < 0:
 		return check("gate "+name, appliance.Red, "not guarded")
 	case have[at].Error != "":
-		return check("gate "+name, appliance.Red, "not guarded: %s", have[at].Error)
+		return check("gate "+name, appliance.Red, "not guarded as it should be: %s", have[at].Error)
 	case have[at].Mode != "native":
-		return check("gate "+name, appliance.Green, "guarded in %s mode: the driver can't do better, a flood costs more CPU", have[at].Mode)
+		return check("gate "+name, appliance.Amber, "guarded in %s mode, as strictly as in the driver, but packets are dropped after the kernel has built its buffers, at about a third of the speed: %s", have[at].Mode, have[at].Note)
+	case have[at].Note != "":
+		return check("gate "+name, appliance.Amber, "guarded in native mode; %s", have[at].Note)
 	default:
 		return check("gate "+name, appliance.Green, "guarded in native mode")
 	}

@@ -37,16 +37,21 @@ type Gate interface {
 
 // Perimeter is the gate as the kernel shows it.
 type Perimeter struct {
-	Generation string
-	Interfaces []Interface
-	Error      string // why the generation can't be read
+	Generation  string
+	Interfaces  []Interface
+	Counted     uint64 // packets, on all interfaces together
+	Interpreted bool   // the kernel does not compile the program
+	Error       string // why the generation can't be read
 }
 
 // Interface is one guarded interface; Error says why it is not.
 type Interface struct {
-	Name  string
-	Mode  string // native or generic
-	Error string
+	Name     string
+	Index    int
+	Mode     string // native or stack
+	Note     string // why it is not native, and what else is odd
+	Received uint64 // packets, as the interface counts them
+	Error    string
 }
 
 // Inspector reads the SIP sockets back.
@@ -79,12 +84,14 @@ type Monitor struct {
 	store     Store
 	ports     Ports
 
-	mu sync.Mutex
+	mu     sync.Mutex
+	silent map[string]silence // of each interface
 }
 
 // New returns a monitor of the parts.
 func New(version string, now func() time.Time, documents Documents, gate Gate, inspector Inspector, store Store, ports Ports) *Monitor {
-	return &Monitor{version: version, now: now, documents: documents, gate: gate, inspector: inspector, store: store, ports: ports}
+	return &Monitor{version: version, now: now, documents: documents, gate: gate, inspector: inspector, store: store, ports: ports,
+		silent: map[string]silence{}}
 }
 
 // Status asks every part now. It writes to the disk, because only that shows
@@ -93,7 +100,8 @@ func (m *Monitor) Status() appliance.Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	want, now := m.documents.Want(), m.now()
-	checks := checkGate(want, m.gate.Perimeter())
+	perimeter := m.gate.Perimeter()
+	checks := append(checkGate(want, perimeter), m.checkSilence(perimeter, now)...)
 	checks = append(checks, checkInspector(want.Listen, m.inspector.Listeners(), m.inspector.Trouble()))
 	checks = append(checks, want.Notes...)
 	checks = append(checks, m.checkStore(now), m.checkSpace(), checkJournal(want.Lost), checkClock(now), m.checkPorts(want.Ports))

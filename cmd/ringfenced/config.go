@@ -15,6 +15,7 @@ type config struct {
 	state   string
 	socket  string
 	bpffs   string
+	replace bool
 	detach  bool
 	version bool
 }
@@ -36,6 +37,7 @@ func parse(e env) (config, error) {
 	flags.StringVar(&c.state, "state", "/var/lib/ringfence", "`folder` of documents and records")
 	flags.StringVar(&c.socket, "socket", "/run/ringfence/control.sock", "`path` of the control socket")
 	flags.StringVar(&c.bpffs, "bpffs", "/sys/fs/bpf/ringfence", "`folder` on the BPF file system for the gate's pins")
+	flags.BoolVar(&c.replace, "replace", false, "take over WAN interfaces whose XDP hook another program holds, libxdp's dispatcher included; without this they stay unguarded, and status is red")
 	flags.BoolVar(&c.detach, "detach", false, "take the gate off every interface and exit: the WAN is unguarded then")
 	flags.BoolVar(&c.version, "version", false, "print the version and exit")
 	flags.Usage = func() {

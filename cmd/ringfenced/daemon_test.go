@@ -119,9 +119,9 @@ func (l *lab) command(args ...string) *exec.Cmd {
 }
 
 // start starts a daemon and waits until it answers.
-func (l *lab) start() *daemon {
+func (l *lab) start(args ...string) *daemon {
 	l.t.Helper()
-	d := &daemon{Cmd: l.command(), log: &shared{}, done: make(chan error, 1)}
+	d := &daemon{Cmd: l.command(args...), log: &shared{}, done: make(chan error, 1)}
 	d.Stderr = d.log
 	if err := d.Start(); err != nil {
 		l.t.Fatal(err)
@@ -196,9 +196,13 @@ func (l *lab) knock(to string, count int) {
 			return err
 		}
 		defer conn.Close()
-		for range count {
-			// A refusal by ICMP to an earlier one is no failure to send.
-			if _, err := conn.Write([]byte("OPTIONS sip:x SIP/2.0\r\n\r\n")); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+		for sent := 0; sent < count; {
+			// A refusal by ICMP to an earlier one is told instead of sending.
+			_, err := conn.Write([]byte("OPTIONS sip:x SIP/2.0\r\n\r\n"))
+			switch {
+			case err == nil:
+				sent++
+			case !errors.Is(err, syscall.ECONNREFUSED):
 				return err
 			}
 		}
@@ -239,13 +243,19 @@ func (l *lab) ask(to, request string) (answer string) {
 // dropped waits until the gate has counted so many strangers.
 func (l *lab) dropped(want uint64) {
 	l.t.Helper()
+	l.counted(appliance.ReasonSIPSource, want)
+}
+
+// counted waits until the gate has counted so many packets of a reason.
+func (l *lab) counted(reason appliance.Reason, want uint64) {
+	l.t.Helper()
 	l.until(func() error {
 		drops, err := l.api.Drops(context.Background(), 0, 10)
 		if err != nil {
 			return err
 		}
-		if got := drops.Tallies[appliance.ReasonSIPSource].Packets; got != want {
-			return fmt.Errorf("%d packets dropped, want %d", got, want)
+		if got := drops.Tallies[reason].Packets; got != want {
+			return fmt.Errorf("%d packets of %s, want %d", got, reason, want)
 		}
 		return nil
 	})

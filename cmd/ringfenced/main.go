@@ -16,11 +16,12 @@ type env struct {
 	args           []string // without the command's own name
 	stdout, stderr io.Writer
 	proc           string // where procfs is mounted
+	resolv         string // the file that names the resolvers, resolv.conf(5)
 	now            func() time.Time
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, env{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, proc: "/proc", now: time.Now}))
+	os.Exit(run(ctx, env{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, proc: "/proc", resolv: "/etc/resolv.conf", now: time.Now}))
 }

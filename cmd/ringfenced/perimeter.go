@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -20,24 +22,36 @@ import (
 // a second one is opened beside the first, adopts its maps and links, and takes
 // its place: no packet is judged by anything but a whole generation.
 type perimeter struct {
-	dir    string
-	report func(appliance.Event)
-	now    func() time.Time
+	dir     string
+	proc    string
+	replace bool
+	report  func(appliance.Event)
+	now     func() time.Time
 
 	mu      sync.Mutex
 	gate    *gate.Gate // nil while no interface is named
 	wan     []string
+	exempt  []network.Link  // as the gate knows them
+	rules   *rules.Rules    // enforced last
 	opened  bool            // a generation was enforced once
 	mended  time.Time       // when mend opened it last
+	tries   map[string]int  // how often it tried to mend what still ails
 	trouble error           // why the gate could not be opened, at the last try
 	term    context.Context // ends when gate is another
 	endTerm context.CancelFunc
 }
 
-func newPerimeter(dir string, report func(appliance.Event), now func() time.Time) *perimeter {
-	p := &perimeter{dir: dir, report: report, now: now}
+func newPerimeter(c config, e env, report func(appliance.Event)) *perimeter {
+	p := &perimeter{dir: c.bpffs, proc: e.proc, replace: c.replace, report: report, now: e.now, tries: map[string]int{}}
 	p.term, p.endTerm = context.WithCancel(context.Background())
+	if gate.Interpreted(p.proc) {
+		p.event("the kernel does not compile the gate but interprets it, which costs each packet many times as much: net.core.bpf_jit_enable is 0")
+	}
 	return p
+}
+
+func (p *perimeter) event(format string, args ...any) {
+	p.report(appliance.Event{Time: p.now(), Kind: appliance.EventGate, Message: fmt.Sprintf(format, args...)})
 }
 
 // Enforce makes r the generation in force on the interfaces named.
@@ -52,24 +66,61 @@ func (p *perimeter) Enforce(wan []string, r *rules.Rules) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.opened {
-		if err := p.exist(wan); err != nil {
+		if err := p.check(wan, r.SIP().LAN); err != nil {
 			return err
 		}
 	}
+	var err error
 	if len(wan) == 0 {
-		p.opened = true
-		return p.detach()
+		err = p.detach()
+	} else {
+		err = p.change(wan, r)
 	}
-	if p.gate == nil || !slices.Equal(wan, p.wan) {
-		if err := p.open(wan); err != nil {
+	if err != nil {
+		return err
+	}
+	p.opened, p.rules = true, r
+	return nil
+}
+
+// change swaps the generation before the interfaces: a generation that the gate
+// turns down must not have let go of an interface that the documents in force
+// name, and one that is new never runs an old generation.
+func (p *perimeter) change(wan []string, r *rules.Rules) error {
+	exempt := p.spare(wan, r.SIP().LAN)
+	if p.gate == nil {
+		if err := p.open(wan, exempt); err != nil {
 			return err
 		}
 	}
 	if err := p.gate.Swap(r); err != nil {
 		return fmt.Errorf("swap generation: %w", err)
 	}
-	p.opened = true
-	return nil
+	if slices.Equal(wan, p.wan) && slices.Equal(exempt, p.exempt) {
+		return nil
+	}
+	err := p.open(wan, exempt)
+	if err != nil && p.rules != nil {
+		err = errors.Join(err, p.gate.Swap(p.rules))
+	}
+	return err
+}
+
+// check turns down names that there are not, and a choice that locks the LAN
+// out. What is in force already is left alone, whatever has become of it: an
+// address that DHCP brought must not stop an exception from ending.
+func (p *perimeter) check(wan []string, lan []netip.Prefix) error {
+	if err := p.exist(wan); err != nil {
+		return err
+	}
+	if slices.Equal(wan, p.wan) && slices.Equal(lan, p.rules.SIP().LAN) {
+		return nil
+	}
+	carriers, err := network.Carriers()
+	if err != nil {
+		return err
+	}
+	return lockedOut(wan, lan, carriers).Or()
 }
 
 // exist checks the names that are not guarded yet.
@@ -89,20 +140,24 @@ func (p *perimeter) exist(wan []string) error {
 	return mistakes.Or()
 }
 
-// open replaces the gate by one over these interfaces.
-func (p *perimeter) open(wan []string) error {
-	opened, err := gate.Open(gate.Config{Interfaces: wan, Dir: p.dir, Now: p.now}, p.report)
+// open puts a gate over these interfaces in the place of the one before.
+func (p *perimeter) open(wan []string, exempt []network.Link) error {
+	settings := gate.Config{Interfaces: wan, Replace: p.replace, Dir: p.dir, Now: p.now}
+	for _, one := range exempt {
+		settings.Exempt = append(settings.Exempt, one.Name)
+	}
+	opened, err := gate.Open(settings, p.report)
 	p.trouble = err
 	if err != nil {
 		return fmt.Errorf("open gate: %w", err)
 	}
-	p.replace(opened, wan)
+	p.succeed(opened, wan, exempt)
 	return nil
 }
 
-func (p *perimeter) replace(next *gate.Gate, wan []string) {
+func (p *perimeter) succeed(next *gate.Gate, wan []string, exempt []network.Link) {
 	before := p.gate
-	p.gate, p.wan = next, slices.Clone(wan)
+	p.gate, p.wan, p.exempt = next, slices.Clone(wan), exempt
 	p.endTerm()
 	p.term, p.endTerm = context.WithCancel(context.Background())
 	if before != nil {
@@ -114,16 +169,21 @@ func (p *perimeter) detach() error {
 	if p.gate == nil {
 		return nil
 	}
-	if err := p.gate.Detach(); err != nil {
+	err := p.gate.Detach()
+	p.succeed(nil, nil, nil) // it is closed, whatever is left of its pins
+	if err != nil {
 		return fmt.Errorf("detach gate: %w", err)
 	}
-	p.replace(nil, nil)
 	return nil
 }
 
-// mendPause is how long mend leaves an interface alone that it could not mend
-// and that is still the same one: a foreign program may hold its hook.
-const mendPause = 5 * time.Minute
+// mendPause is how long mend leaves alone what it could not mend in mendTries
+// tries: a foreign program may hold the hook of an interface. A single try may
+// have come upon an interface that was about to go.
+const (
+	mendPause = 5 * time.Minute
+	mendTries = 3
+)
 
 // mend opens the gate again where an interface is not guarded but is there: it
 // came late, or went and came back. The generation in force stays.
@@ -133,21 +193,36 @@ func (p *perimeter) mend() error {
 	if p.gate == nil {
 		return nil
 	}
+	ailing, exempt := p.ailing(), p.spare(p.wan, p.rules.SIP().LAN)
+	if p.now().Sub(p.mended) >= mendPause {
+		clear(p.tries)
+	}
+	hopeful := slices.ContainsFunc(ailing, func(one string) bool { return p.tries[one] < mendTries })
+	if !hopeful && slices.Equal(exempt, p.exempt) {
+		return nil
+	}
+	p.mended = p.now()
+	for _, one := range ailing {
+		p.tries[one]++
+	}
+	err := p.open(p.wan, exempt)
+	still := p.ailing()
+	maps.DeleteFunc(p.tries, func(one string, _ int) bool { return !slices.Contains(still, one) })
+	return err
+}
+
+// ailing says of each interface that is there and not guarded which one it is,
+// and why it isn't.
+func (p *perimeter) ailing() (all []string) {
 	for _, one := range p.gate.State().Interfaces {
 		if one.Error == "" {
 			continue
 		}
-		links, err := network.Links([]string{one.Name})
-		if err != nil {
-			continue // still away
+		if links, err := network.Links([]string{one.Name}); err == nil {
+			all = append(all, fmt.Sprintf("%s %d %s", one.Name, links[0].Index, one.Error))
 		}
-		if links[0].Index == one.Index && p.now().Sub(p.mended) < mendPause {
-			continue
-		}
-		p.mended = p.now()
-		return p.open(p.wan)
 	}
-	return nil
+	return all
 }
 
 // Generation returns the digest in force, read back from the kernel.
@@ -164,9 +239,31 @@ func (p *perimeter) Perimeter() health.Perimeter {
 		return health.Perimeter{}
 	}
 	state := p.gate.State()
-	out := health.Perimeter{Generation: state.Digest, Error: state.Error}
+	out := health.Perimeter{Generation: state.Digest, Error: state.Error, Interpreted: gate.Interpreted(p.proc)}
+	if tallies, err := p.gate.Tallies(); err == nil {
+		for _, tally := range tallies {
+			out.Counted += tally.Packets
+		}
+	}
 	for _, one := range state.Interfaces {
-		out.Interfaces = append(out.Interfaces, health.Interface{Name: one.Name, Mode: string(one.Mode), Error: one.Error})
+		out.Interfaces = append(out.Interfaces, show(one))
+	}
+	return out
+}
+
+// show adds to what the gate knows of an interface what the network does. What
+// it received is read after the gate's counts: more of it than was counted may
+// be on its way, and not the other way round.
+func show(one gate.Interface) health.Interface {
+	out := health.Interface{Name: one.Name, Index: one.Index, Mode: string(one.Mode), Note: one.Note, Error: one.Error}
+	links, err := network.Links([]string{one.Name})
+	if err != nil {
+		return out
+	}
+	out.Received = links[0].Received
+	if one.Mode == gate.ModeStack {
+		_, driver := network.XDPDriver(links[0].Driver)
+		out.Note = driver + "; " + one.Note
 	}
 	return out
 }
@@ -193,7 +290,7 @@ func (p *perimeter) sample(ctx context.Context, deliver func(appliance.Drop)) er
 		forget := context.AfterFunc(term, stop)
 		if current != nil {
 			if err := current.Run(during, deliver); err != nil && during.Err() == nil {
-				p.report(appliance.Event{Time: p.now(), Kind: appliance.EventGate, Message: fmt.Sprintf("no samples: %v", err)})
+				p.event("no samples: %v", err)
 			}
 		}
 		<-during.Done()

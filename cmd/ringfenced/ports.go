@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/control"
 	"github.com/ringfence/ringfence/appliance/health"
+	"github.com/ringfence/ringfence/appliance/names"
 	"github.com/ringfence/ringfence/appliance/network"
 	"github.com/ringfence/ringfence/appliance/rules"
 )
@@ -25,7 +27,10 @@ func guarded(r *rules.Rules) []uint16 {
 }
 
 // wanted tells health what the documents in force ask for.
-type wanted struct{ box *control.Control }
+type wanted struct {
+	box     *control.Control
+	tracker *names.Tracker
+}
 
 // Want reads the state in force, once.
 func (w wanted) Want() health.Want {
@@ -37,14 +42,28 @@ func (w wanted) Want() health.Want {
 		Listen:     state.Rules.SIP().Listen,
 		Ports:      guarded(state.Rules),
 		Lost:       journal.Lost + journal.Unwritten,
-		Notes: []appliance.Check{
-			document(state, appliance.DocumentPolicy),
-			document(state, appliance.DocumentSettings),
-		},
+		Notes: slices.Concat([]appliance.Check{
+			checkDocument(state, appliance.DocumentPolicy),
+			checkDocument(state, appliance.DocumentSettings),
+		}, w.box.Checks(), checkNames(w.tracker), checkTunnels()),
 	}
 }
 
-func document(state *control.State, name appliance.Document) appliance.Check {
+// checkTunnels warns of devices that let out what the gate has not looked into.
+func checkTunnels() []appliance.Check {
+	tunnels, err := network.Tunnels()
+	if err != nil {
+		return []appliance.Check{{Name: "tunnels", Level: appliance.Amber, Message: err.Error()}}
+	}
+	var out []appliance.Check
+	for _, one := range tunnels {
+		out = append(out, appliance.Check{Name: "tunnel " + one.Name, Level: appliance.Amber,
+			Message: fmt.Sprintf("%s takes packets out of any sender's datagrams to UDP port %d, and the gate does not look into those: keep strangers from that port, or take the %s device away", one.Name, one.Port, one.Kind)})
+	}
+	return out
+}
+
+func checkDocument(state *control.State, name appliance.Document) appliance.Check {
 	if note, found := state.Notes[name]; found {
 		return appliance.Check{Name: string(name), Level: note.Level, Message: note.Message}
 	}

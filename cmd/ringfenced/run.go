@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ringfence/ringfence/appliance/control"
+	"github.com/ringfence/ringfence/appliance/fetch"
 	"github.com/ringfence/ringfence/appliance/gate"
 	"github.com/ringfence/ringfence/appliance/health"
 	"github.com/ringfence/ringfence/appliance/store"
@@ -21,7 +22,10 @@ import (
 var (
 	_ control.Gate      = (*perimeter)(nil)
 	_ control.Documents = (*store.Store)(nil)
+	_ control.Lists     = (*store.Store)(nil)
 	_ control.Records   = (*store.Store)(nil)
+	_ control.Network   = surroundings{}
+	_ control.Web       = (*fetch.Fetcher)(nil)
 	_ control.Inspector = (*proxy)(nil)
 	_ control.Health    = (*health.Monitor)(nil)
 	_ health.Gate       = (*perimeter)(nil)
@@ -89,29 +93,36 @@ func serve(ctx context.Context, e env, c config) error {
 	defer closing(log, "store", disk.Close)
 
 	queue := control.NewQueue()
-	wan := newPerimeter(c.bpffs, queue.Report, e.now)
+	wan := newPerimeter(c, e, queue.Report)
 	defer closing(log, "gate", wan.Close)
 
-	box := control.New(wan, disk, disk, queue, e.now, log)
+	tracker, changed := newTracker(e, queue.Report)
+	box := control.New(control.Hands{Gate: wan, Documents: disk, Lists: disk, Records: disk, Network: surroundings{tracker}, Web: fetch.New(fetch.Config{})}, queue, e.now, log)
+	dns := directory{tracker, box, disk, changed, log}
+	dns.restore()
 	kernel := ports{e.proc}
 	shut := newShutting(box, kernel, log)
 	shut.try()
 
 	sip := newProxy(box, queue.Report, shut.done, e.now)
-	monitor := health.New(version(), e.now, wanted{box}, wan, sip, disk, kernel)
+	monitor := health.New(version(), e.now, wanted{box, tracker}, wan, sip, disk, kernel)
 	api := control.NewServer(box, sip, monitor, log)
 	socket, err := control.Listen(c.socket)
 	if err != nil {
 		return fmt.Errorf("open control socket: %w", err)
 	}
-	clock := schedule{box: box, wan: wan, kernel: kernel, disk: disk, monitor: monitor, report: queue.Report, now: e.now, log: log}
+	clock := schedule{box: box, wan: wan, names: dns, kernel: kernel, disk: disk, monitor: monitor, report: queue.Report, now: e.now, log: log}
 
 	err = together(ctx, log, []task{
 		{"gate", shut.run},
 		{"records", box.Run},
+		{"dns", tracker.Run},
+		{"names", dns.run},
+		{"feeds", fetching{box, shut.done, wait}.run},
 		{"inspector", sip.run},
 		{"samples", func(ctx context.Context) error { return wan.sample(ctx, box.Sample) }},
 		{"schedule", clock.run},
+		{"links", clock.links},
 		{"control", func(ctx context.Context) error { return api.Serve(ctx, socket) }},
 	})
 	box.Flush()

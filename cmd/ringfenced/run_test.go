@@ -19,6 +19,7 @@ func TestCommandLine(t *testing.T) {
 		errors string
 	}{
 		"help":           {[]string{"--help"}, 0, "", "only --detach"},
+		"replace":        {[]string{"--help"}, 0, "", "take over WAN interfaces whose XDP hook another program holds"},
 		"version":        {[]string{"--version"}, 0, version(), ""},
 		"unknown flag":   {[]string{"--nonsense"}, 2, "", "-nonsense"},
 		"argument":       {[]string{"start"}, 2, "", `unknown argument "start"`},

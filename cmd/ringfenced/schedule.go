@@ -11,6 +11,7 @@ import (
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/control"
 	"github.com/ringfence/ringfence/appliance/health"
+	"github.com/ringfence/ringfence/appliance/network"
 	"github.com/ringfence/ringfence/appliance/store"
 )
 
@@ -18,6 +19,7 @@ import (
 type schedule struct {
 	box     *control.Control
 	wan     *perimeter
+	names   directory
 	kernel  ports
 	disk    *store.Store
 	monitor *health.Monitor
@@ -44,6 +46,9 @@ func (s schedule) run(ctx context.Context) error {
 		// What nobody reports: a clock that was set, an interface that came
 		// back, a gate that somebody else reloaded.
 		{"reconcile", 15 * time.Second, s.reconcile},
+		{"rank drops", 15 * time.Second, s.box.Observe},
+		{"tidy gate", time.Hour, s.wan.tidy},
+		{"keep names", time.Hour, s.names.keep},
 		{"watch health", 30 * time.Second, func() error { s.watch(&level); return nil }},
 		{"prune records", time.Hour, s.disk.Prune},
 	} {
@@ -76,10 +81,26 @@ func (s schedule) expire() error {
 
 func (s schedule) reconcile() error {
 	_ = s.kernel.reserve(s.box.Rules()) // health tells
+	s.names.track()                     // the box may have other addresses
 	if err := s.wan.mend(); err != nil {
 		return fmt.Errorf("mend the gate: %w", err)
 	}
 	return s.box.Refresh()
+}
+
+// links reconciles as soon as interfaces or addresses change, until ctx ends. The
+// clock does it too: a kernel that tells nothing costs a quarter of a minute.
+func (s schedule) links(ctx context.Context) error {
+	err := network.Watch(ctx, func() {
+		if err := s.reconcile(); err != nil {
+			s.log.Error("reconcile", "err", err)
+		}
+	})
+	if err != nil {
+		s.log.Error("changes of interfaces are found by the clock alone", "err", err)
+		<-ctx.Done()
+	}
+	return nil
 }
 
 // watch journals every change of the box's level.
