@@ -87,7 +87,5 @@ func (a *app) printExceptions(answer api.Exceptions) {
 // printApplied tells that a change is in force.
 func (a *app) printApplied(answer api.Applied) {
 	a.view.line(cell{"In force", green}, cell{fmt.Sprintf(": revision %s, rules %s.", answer.Revision, answer.Generation), plain})
-	for _, note := range answer.Notes {
-		a.view.line(cell{"Note: " + note + ".", yellow})
-	}
+	a.printNotes(answer.Notes)
 }

@@ -3,11 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,11 +23,15 @@ func (a *app) drops() *cobra.Command {
 				return err
 			}
 			if follow {
-				return a.follow(ctx, answer)
+				return (&follower{app: a}).run(ctx, answer)
 			}
 			return show(a, answer, a.printDrops)
 		})
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with packets as they are dropped")
+	cmd.Long = cmd.Short + `.
+
+The counts by reason are exact. Of the packets only some are shown, each with how
+many it stands for.`
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with packets as they are dropped; with --json, one object a line")
 	cmd.Flags().IntVar(&limit, "limit", 20, "at most so many packets")
 	return cmd
 }
@@ -43,7 +45,11 @@ func (a *app) printDrops(answer api.Drops) {
 		return
 	}
 	v.line(cell{"The latest packets, of which only some are shown:", dim})
-	v.table([]string{"TIME", "ON", "SOURCE", "DESTINATION", "PROTOCOL", "REASON"}, a.sampleRows(answer.Samples))
+	v.table(sampleHeading(), a.sampleRows(answer.Samples))
+}
+
+func sampleHeading() []string {
+	return []string{"TIME", "ON", "SOURCE", "DESTINATION", "PROTOCOL", "FOR", "REASON"}
 }
 
 func (a *app) printTallies(tallies appliance.Tallies, refusals map[appliance.Reason]uint64) {
@@ -86,7 +92,7 @@ func (a *app) sampleRows(samples []api.Sample) [][]cell {
 		}
 		rows = append(rows, []cell{
 			{a.view.when(one.Time), plain}, {on, plain}, {endpoint(one.Source.IsValid(), one.Source), bold},
-			{endpoint(one.Destination.IsValid(), one.Destination), plain}, {orDash(one.Protocol), plain}, {one.Reason.Sentence(), plain},
+			{endpoint(one.Destination.IsValid(), one.Destination), plain}, {orDash(one.Protocol), plain}, {fmt.Sprint(max(one.Weight, 1)), plain}, {one.Reason.Sentence(), plain},
 		})
 	}
 	return rows
@@ -110,42 +116,4 @@ func size(n uint64) string {
 		return fmt.Sprintf("%d B", n)
 	}
 	return fmt.Sprintf("%.1f %s", value, units[unit])
-}
-
-// followEvery is how often new packets are asked for.
-const followEvery = 500 * time.Millisecond
-
-// follow prints packets oldest first, one a line, until ctx ends.
-func (a *app) follow(ctx context.Context, answer api.Drops) error {
-	last := uint64(0)
-	for {
-		for _, sample := range slices.Backward(answer.Samples) {
-			if err := a.printSample(sample); err != nil {
-				return err
-			}
-			last = sample.Seq
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(followEvery):
-		}
-		var err error
-		if answer, err = a.client().Drops(ctx, last, api.MaxLimit); err != nil {
-			return err
-		}
-	}
-}
-
-func (a *app) printSample(sample api.Sample) error {
-	if a.json {
-		return json.NewEncoder(a.env.stdout).Encode(sample)
-	}
-	row := a.sampleRows([]api.Sample{sample})[0]
-	widths := []int{9, 8, 24, 24, 5, 0}
-	for i := range row {
-		row[i].text = pad(row[i].text, widths[i]) + " "
-	}
-	a.view.line(row...)
-	return a.view.flush()
 }

@@ -95,7 +95,7 @@ func put(tree any, path, text string) (any, error) {
 
 func putAt(tree any, steps []step, path, text string) (any, error) {
 	if len(steps) == 0 {
-		return valueLike(tree, text), nil
+		return valueLike(tree, text, strings.HasPrefix(path, "ports.")), nil
 	}
 	first := steps[0]
 	next, found := child(tree, first)
@@ -123,8 +123,9 @@ func putAt(tree any, steps []step, path, text string) (any, error) {
 
 // valueLike reads text as the kind of value that it takes the place of: text
 // stays text, a list takes commas, anything else is JSON. What fits nothing
-// goes on as text, and the daemon says what it wanted.
-func valueLike(old any, text string) any {
+// goes on as text, and the daemon says what it wanted. numbers says what goes
+// into a list that is empty.
+func valueLike(old any, text string, numbers bool) any {
 	if _, isText := old.(string); isText {
 		return text
 	}
@@ -144,17 +145,21 @@ func valueLike(old any, text string) any {
 	out := []any{}
 	for part := range strings.SplitSeq(text, ",") {
 		if part = strings.TrimSpace(part); part != "" {
-			out = append(out, elementLike(list, part))
+			out = append(out, elementLike(list, part, numbers))
 		}
 	}
 	return out
 }
 
 // elementLike reads one entry of a list like the others in it. In an empty list
-// it is text: numbers go into one as JSON, such as [5070].
-func elementLike(list []any, text string) any {
-	if len(list) > 0 {
-		return valueLike(list[0], text)
+// it is text, unless the list is one of numbers.
+func elementLike(list []any, text string, numbers bool) any {
+	switch {
+	case len(list) > 0:
+		return valueLike(list[0], text, numbers)
+	case numbers:
+		return valueLike(nil, text, numbers)
+	default:
+		return text
 	}
-	return text
 }

@@ -78,7 +78,8 @@ func (a *app) root() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&a.socket, "socket", "/run/ringfence/control.sock", "the daemon's control `socket`")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the daemon's answer as JSON")
-	root.AddCommand(a.status(), a.calls(), a.drops(), a.events(), a.try(), a.allow(), a.top(), a.policy(), a.settings(), man(root))
+	root.AddCommand(a.status(), a.calls(), a.drops(), a.events(), a.try(), a.allow(), a.top(),
+		a.ban(), a.unban(), a.bans(), a.feeds(), a.feed(), a.gate(), a.policy(), a.settings(), man(root))
 	return root
 }
 

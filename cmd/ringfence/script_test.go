@@ -2,12 +2,18 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +21,7 @@ import (
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/control"
+	"github.com/ringfence/ringfence/appliance/fetch"
 	"github.com/ringfence/ringfence/appliance/rules"
 	"github.com/ringfence/ringfence/appliance/store"
 )
@@ -34,13 +41,25 @@ func TestScripts(t *testing.T) {
 			e.Setenv("SOCK", socket)
 			e.Setenv("TZ", "UTC")
 			e.Setenv("COLUMNS", "")
-			stop, err := start(e.WorkDir, socket)
+			lists, config := publisher(e.WorkDir)
+			e.Defer(lists.Close)
+			e.Setenv("LISTS", lists.URL)
+			stop, err := start(e.WorkDir, socket, config)
 			if err == nil {
 				e.Defer(stop)
 			}
 			return err
 		},
 	})
+}
+
+// publisher serves a folder over TLS, and returns how a box gets at it: 127.0.0.1
+// is on the internet, unless the settings call it LAN.
+func publisher(dir string) (*httptest.Server, fetch.Config) {
+	server := httptest.NewTLSServer(http.FileServer(http.Dir(dir)))
+	config := fetch.Config{RootCAs: x509.NewCertPool(), Local: func(netip.Addr) bool { return false }}
+	config.RootCAs.AddCert(server.Certificate())
+	return server, config
 }
 
 // unguarded is the gate of a box that has no WAN interface: nothing to attach
@@ -62,6 +81,23 @@ func (u *unguarded) Tallies() (appliance.Tallies, error) {
 		appliance.ReasonSIPSource:  {Packets: 1234, Bytes: 567890},
 		appliance.ReasonNotGuarded: {Packets: 99, Bytes: 9900},
 	}, nil
+}
+
+func (u *unguarded) Dump(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "generation %s\nsip 5060\n", u.digest)
+	return err
+}
+
+func (u *unguarded) Ban(appliance.Ban) error        { return nil }
+func (u *unguarded) Unban(netip.Prefix) error       { return nil }
+func (u *unguarded) Bans() ([]appliance.Ban, error) { return nil, nil }
+
+// surroundings are those of a box at 203.0.113.1 without a DNS.
+type surroundings struct{}
+
+func (surroundings) Resolved() map[string][]netip.Addr { return nil }
+func (surroundings) Own() ([]netip.Addr, error) {
+	return []netip.Addr{netip.MustParseAddr("203.0.113.1")}, nil
 }
 
 type oneCall struct{}
@@ -87,20 +123,20 @@ func (a amber) Status() appliance.Status {
 }
 
 // start serves a box and returns what ends it.
-func start(dir, socket string) (func(), error) {
+func start(dir, socket string, web fetch.Config) (func(), error) {
 	disk, err := store.Open(filepath.Join(dir, "state"), store.Retention{Age: 1e6 * time.Hour, Rows: 100}, time.Now)
 	if err != nil {
 		return nil, err
 	}
 	log := slog.New(slog.DiscardHandler)
 	queue := control.NewQueue()
-	box := control.New(&unguarded{}, disk, disk, queue, time.Now, log)
+	box := control.New(control.Hands{Gate: &unguarded{}, Documents: disk, Lists: disk, Records: disk, Network: surroundings{}, Web: fetch.New(web)}, queue, time.Now, log)
 	listener, err := control.Listen(socket)
 	if err := errors.Join(err, box.Start(), disk.Append(history())); err != nil {
 		return nil, errors.Join(err, disk.Close())
 	}
 	box.Sample(appliance.Drop{Time: noon, Interface: "wan0", Source: netip.MustParseAddrPort("192.0.2.66:5065"), Protocol: "udp",
-		Destination: netip.MustParseAddrPort("203.0.113.1:5060"), VLAN: 7, Length: 460, Reason: appliance.ReasonSIPSource})
+		Destination: netip.MustParseAddrPort("203.0.113.1:5060"), VLAN: 7, Length: 460, Reason: appliance.ReasonSIPSource, Weight: 64})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- control.NewServer(box, oneCall{}, amber{box}, log).Serve(ctx, listener) }()
@@ -128,6 +164,60 @@ func history() ([]appliance.Call, []appliance.Event) {
 	return []appliance.Call{blocked, allowed}, []appliance.Event{
 		{Time: noon, Kind: appliance.EventRefusal, Reason: appliance.ReasonUnknownDialog, Message: "no such dialog",
 			Source: netip.MustParseAddrPort("10.0.0.10:5060")},
+	}
+}
+
+// until cancels when a text has been written.
+type until struct {
+	text   string
+	cancel func()
+	mu     sync.Mutex
+	all    strings.Builder
+}
+
+func (u *until) Write(p []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.all.Write(p)
+	if strings.Contains(u.all.String(), u.text) {
+		u.cancel()
+	}
+	return len(p), nil
+}
+
+// TestFollowOutlivesTheDaemon follows drops while the daemon goes and comes
+// back.
+func TestFollowOutlivesTheDaemon(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "s")
+	stop, err := start(dir, socket, fetch.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	firstShown, firstCancel := context.WithCancel(ctx)
+	stdout := &until{text: "192.0.2.66:5065", cancel: firstCancel}
+	gone, goneCancel := context.WithCancel(ctx)
+	stderr := &until{text: "waiting for it", cancel: goneCancel}
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, env{args: []string{"--socket", socket, "drops", "--follow"}, stdout: stdout, stderr: stderr,
+			getenv: func(string) string { return "" }, now: time.Now, zone: time.UTC})
+	}()
+	<-firstShown.Done()
+	stop()
+	<-gone.Done()
+	stdout.mu.Lock()
+	stdout.all.Reset()
+	stdout.cancel = cancel
+	stdout.mu.Unlock()
+	if stop, err = start(dir, socket, fetch.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	if status := <-done; status != exitDone || !strings.Contains(stdout.all.String(), " 64 ") {
+		t.Errorf("status %d\nstdout: %s\nstderr: %s", status, stdout.all.String(), stderr.all.String())
 	}
 }
 

@@ -14,10 +14,11 @@ import (
 )
 
 func (a *app) top() *cobra.Command {
+	var window string
 	var limit int
 	cmd := command("top", "who knocks most often, and the calls in progress; live on a terminal, q leaves", cobra.NoArgs,
 		func(ctx context.Context, _ []string) error {
-			answer, err := a.client().Top(ctx, limit)
+			answer, err := a.client().Top(ctx, window, limit)
 			if err != nil {
 				return err
 			}
@@ -26,6 +27,7 @@ func (a *app) top() *cobra.Command {
 			}
 			return show(a, answer, func(answer api.Top) { a.printTop(answer, nil) })
 		})
+	cmd.Flags().StringVar(&window, "window", "5m", "over the last `span`: 5m, 1h or 24h")
 	cmd.Flags().IntVar(&limit, "limit", 8, "lines of each ranking")
 	return cmd
 }
@@ -64,7 +66,7 @@ func (a *app) watch(ctx context.Context, answer api.Top, limit int) error {
 		}
 		last := answer
 		before = &last
-		if answer, err = a.client().Top(ctx, limit); err != nil {
+		if answer, err = a.client().Top(ctx, answer.Window, limit); err != nil {
 			return err
 		}
 	}
@@ -86,8 +88,9 @@ func (a *app) printTop(t api.Top, before *api.Top) {
 	v.line()
 	a.printTallies(t.Tallies, t.Refusals)
 	v.line()
-	if rows := pairs(t); len(rows) > 0 {
-		v.table([]string{"SOURCE", "SHARE", "PORT", "SHARE"}, rows)
+	if rows := rankings(t); len(rows) > 0 {
+		v.line(cell{fmt.Sprintf("Dropped in the last %s:", t.Window), dim})
+		v.table([]string{"SOURCE", "SHARE", "PORT", "SHARE", "REASON", "PACKETS"}, rows)
 		v.line()
 	}
 	var rows [][]cell
@@ -113,24 +116,34 @@ func totals(tallies appliance.Tallies) (blocked, passed uint64) {
 	return blocked, passed
 }
 
-// pairs puts the two rankings side by side. Shares are of the packets shown.
-func pairs(t api.Top) [][]cell {
+// rankings puts the three side by side. Shares are of the packets that the
+// samples stand for; reasons are counted one by one.
+func rankings(t api.Top) [][]cell {
 	var rows [][]cell
-	for i := range max(len(t.Sources), len(t.Ports)) {
-		row := []cell{{"", plain}, {"", plain}, {"", plain}, {"", plain}}
+	for i := range max(len(t.Sources), len(t.Ports), len(t.Reasons)) {
+		row := make([]cell, 6)
 		if i < len(t.Sources) {
-			row[0], row[1] = cell{t.Sources[i].Key, bold}, cell{share(t.Sources[i], t.Samples), plain}
+			row[0], row[1] = cell{t.Sources[i].Key, bold}, cell{share(t.Sources[i], t.Packets), plain}
 		}
 		if i < len(t.Ports) {
-			row[2], row[3] = cell{t.Ports[i].Key, plain}, cell{share(t.Ports[i], t.Samples), plain}
+			row[2], row[3] = cell{t.Ports[i].Key, plain}, cell{share(t.Ports[i], t.Packets), plain}
+		}
+		if i < len(t.Reasons) {
+			row[4], row[5] = cell{t.Reasons[i].Key, plain}, cell{fmt.Sprint(t.Reasons[i].Count), plain}
 		}
 		rows = append(rows, row)
 	}
 	return rows
 }
 
-func share(one api.Count, of int) string {
-	return fmt.Sprintf("%.0f %%", 100*float64(one.Count)/float64(max(of, 1)))
+// share is what a key has at least and at most, of so many.
+func share(one api.Count, of uint64) string {
+	percent := func(n uint64) float64 { return 100 * float64(n) / float64(max(of, 1)) }
+	least, most := fmt.Sprintf("%.0f", percent(one.Count-min(one.Over, one.Count))), fmt.Sprintf("%.0f", percent(min(one.Count, of)))
+	if least == most {
+		return most + " %"
+	}
+	return least + "-" + most + " %"
 }
 
 // keys reads single key strokes.

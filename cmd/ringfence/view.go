@@ -110,6 +110,9 @@ func (v *view) table(heading []string, rows [][]cell) {
 		}
 	}
 	for _, row := range all {
+		for len(row) > 1 && row[len(row)-1].text == "" {
+			row = row[:len(row)-1] // nothing follows: no spaces either
+		}
 		parts := make([]cell, 0, len(row))
 		for i, one := range row {
 			if i < len(row)-1 {

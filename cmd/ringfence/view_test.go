@@ -82,7 +82,7 @@ func TestParseSince(t *testing.T) {
 }
 
 func TestPut(t *testing.T) {
-	const document = `{"n":3,"b":true,"s":"x","sip":{"listen":["a"]},"empty":[],"nums":[1],"list":[{"k":"v"}]}`
+	const document = `{"n":3,"b":true,"s":"x","sip":{"listen":["a"]},"empty":[],"nums":[1],"list":[{"k":"v"}],"ports":{"open":[]}}`
 	for _, tc := range []struct{ path, value, want string }{
 		{"n", "4", `"n":4`},
 		{"n", "four", `"n":"four"`},
@@ -95,6 +95,8 @@ func TestPut(t *testing.T) {
 		{"nums", "7,8", `"nums":[7,8]`},
 		{"empty", "0", `"empty":["0"]`},
 		{"empty", "[5070]", `"empty":[5070]`},
+		{"ports.open", "5070, 5071", `"open":[5070,5071]`},
+		{"ports.open", "sip", `"open":["sip"]`},
 		{"list[0].k", "w", `"list":[{"k":"w"}]`},
 		{"list[1]", `{"k":"z"}`, `"list":[{"k":"v"},{"k":"z"}]`},
 		{"sip.pbx", `{"address":"x"}`, `"pbx":{"address":"x"}`},
