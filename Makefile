@@ -3,13 +3,15 @@
 FUZZTIME := 30s
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 demo: ## the whole box against real peers and attackers, under two minutes (root)
 	@scripts/bootstrap demo && go run ./scripts/demo
 run: ## the lab with the box in it, and a prompt to play in (root)
 	@scripts/bootstrap run && scripts/play
 test: ## every test, race detector on, end-to-end ones included (root)
 	@scripts/bootstrap test && go test -race $(TESTFLAGS) ./...
+test-kernels: ## the gate's tests on Debian's kernels in QEMU; ARCH=arm64, or ALL=1
+	@scripts/bootstrap kernels && scripts/test-kernels $(TESTFLAGS)
 bench: ## the gate and the inspector against their peers, in ratios (root)
 	@scripts/bootstrap bench && scripts/bench/run
 generate: ## the eBPF objects anew (clang 19)
@@ -23,4 +25,4 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 clean: ## remove build/
 	@rm -rf build
 
-.PHONY: help demo run test bench generate lint build fuzz clean
+.PHONY: help demo run test test-kernels bench generate lint build fuzz clean

@@ -53,7 +53,7 @@ func compiled(t *testing.T) *rules.Rules {
 	if err != nil {
 		t.Fatal(err)
 	}
-	judge, err := rules.Compile(p, s, time.Now())
+	judge, err := rules.Compile(p, s, rules.Facts{}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
