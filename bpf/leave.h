@@ -69,12 +69,6 @@ static __always_inline int is_exempt(const struct control *control, __u32 ifinde
 	return 0;
 }
 
-/* Which eighth of all sources the packet's belongs to, in the upper bits. */
-static __always_inline __u32 mix_of(const struct address *source)
-{
-	return fold(source) * GOLDEN >> 32;
-}
-
 __noinline int mix_packet(context *ctx, const struct packet *p)
 {
 	struct address source;

@@ -99,6 +99,12 @@ static __always_inline __u64 fold(const struct address *a)
 	return a->high ^ a->low * GOLDEN;
 }
 
+/* Which part of all sources an address belongs to, in the upper bits. */
+static __always_inline __u32 mix_of(const struct address *source)
+{
+	return fold(source) * GOLDEN >> 32;
+}
+
 static __always_inline __u64 flow_hash(const struct address *remote, __be16 remote_port,
 				       __be16 local_port)
 {

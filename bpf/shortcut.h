@@ -164,7 +164,7 @@ static __always_inline int plain_guarded(struct plain *p, const struct image *im
 	/* So that TCP and UDP are one thing to the verifier from here on. */
 	p->protocol = forget(p->protocol, p->port);
 	read_plain_source(p, &source);
-	*mix = fold(&source) * GOLDEN >> 32;
+	*mix = mix_of(&source);
 	class = class_of(image, TABLE_ALLOW, &source);
 	if (service == SERVICE_OPEN)
 		return plain_open(p, image, &source, class);

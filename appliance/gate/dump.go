@@ -42,7 +42,7 @@ func (i *image) dump(out *bufio.Writer) {
 		fmt.Fprintf(out, "# no rules: the standard ports are shut for everybody\n")
 		return
 	}
-	fmt.Fprintf(out, "# generation %s, layout %d, %d pages of %d KiB, %d feeds\n",
+	fmt.Fprintf(out, "# generation %s, layout %d, pages of %[4]d KiB: %[3]d, feeds: %[5]d\n",
 		digestOf(&i.head), i.head.Layout, i.head.Pages, pageSize>>10, i.head.Feeds)
 	for port := range 1 << 16 {
 		raw := bits.ReverseBytes16(uint16(port))

@@ -39,7 +39,7 @@ func TestDumpReadsTheKernel(t *testing.T) {
 		Limits: [rules.Services]rules.Limit{{PerSecond: 50, Burst: 100}},
 	}
 	p.enforce(guard)
-	const want = `# generation test, layout 2, 5 pages of 1024 KiB, 2 feeds
+	const want = `# generation test, layout 2, pages of 1024 KiB: 5, feeds: 2
 port 443 http
 port 5060 sip
 port 5061 sip
