@@ -13,5 +13,5 @@
 // of Debian 12 is 14, which emits other (equally valid) code.
 package bpf
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -tags linux -target bpfel -type reason -type service -type format -type table -type class -type place -type geometry -type image -type limit -type tree -type leaf -type node -type line -type deep -type flow -type fragment -type source -type ban -type front -type tally -type cell -type drop -type control Gate gate.bpf.c -- -O2 -mcpu=v3 -nostdinc -Wall -Wextra -Werror
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -tags linux -target bpfel -type reason -type service -type format -type table -type class -type place -type geometry -type media_guard -type media -type image -type limit -type shape -type entry -type word -type deep -type flow -type fragment -type source -type ban -type front -type tally -type cell -type drop -type control Gate gate.bpf.c -- -O2 -mcpu=v3 -nostdinc -Wall -Wextra -Werror
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -tags linux -target bpfel -no-global-types TC tc.bpf.c -- -O2 -mcpu=v3 -nostdinc -Wall -Wextra -Werror

@@ -11,9 +11,7 @@
 
 /* Types that no map declares in full, for bpf2go. */
 const struct drop *unused_drop __attribute__((unused));
-const struct leaf *unused_leaf __attribute__((unused));
-const struct node *unused_node __attribute__((unused));
-const struct line *unused_line __attribute__((unused));
+const struct entry *unused_entry __attribute__((unused));
 const struct deep *unused_deep __attribute__((unused));
 const enum reason *unused_reason __attribute__((unused));
 const enum service *unused_service __attribute__((unused));
@@ -22,6 +20,8 @@ const enum table *unused_table __attribute__((unused));
 const enum class *unused_class __attribute__((unused));
 const enum place *unused_place __attribute__((unused));
 const enum geometry *unused_geometry __attribute__((unused));
+const enum media_guard *unused_media_guard __attribute__((unused));
+const enum word *unused_word __attribute__((unused));
 
 /* One slot: the program below. */
 struct {

@@ -12,7 +12,7 @@
 #include "kernel.h"
 
 enum format {
-	FORMAT_LAYOUT = 2,
+	FORMAT_LAYOUT = 3,
 	FORMAT_MAGIC = 0x46474e52, /* "RNGF" */
 };
 
@@ -38,6 +38,9 @@ enum reason {
 	REASON_FEED = 13,
 	REASON_RATE_LIMIT = 14,
 	REASON_SIP_PAYLOAD = 15,
+	REASON_MEDIA_CUT = 16,
+	REASON_MEDIA_STRAY = 17,
+	REASON_MEDIA_CUT_OUT = 18, /* of what leaves */
 
 	REASON_NOT_IP = 32,
 	REASON_OTHER_PROTOCOL = 33,
@@ -48,6 +51,8 @@ enum reason {
 	REASON_OPEN_SERVICE = 38,
 	REASON_REPLY = 39,
 	REASON_EXEMPT = 40,
+	REASON_MEDIA = 41,
+	REASON_MEDIA_OBSERVED = 42, /* passes, and is sampled */
 };
 
 #define REASONS 64
@@ -84,75 +89,105 @@ enum table {
 
 enum class {
 	CLASS_FIRM = 0x40, /* no ban touches the source */
-	CLASS_DEEP = 0x80, /* IPv6: look on in the deep pages */
+	CLASS_DEEP = 0x80, /* IPv6, alone: look on in the deep pages */
 };
 
 /*
- * Where a generation's pages are, counted from its base. Index and lines are of
- * IPv4, nodes and deep pages of IPv6. Absent pages are empty slots.
+ * Where a generation's pages are, counted from its base. Absent pages are empty
+ * slots.
  */
 enum place {
-	PLACE_INDEX = 0,  /* one for each table */
-	PLACE_LINES = 2,  /* of both tables */
-	PLACE_NODES = 18, /* of both tables */
-	PLACE_DEEP = 82,  /* DEEP_PAGES for each table */
-	PLACE_END = 98,	  /* as many as a generation can have */
-	PLACE_HALF = 128, /* two generations take turns */
-	PLACE_SLOTS = 256,
+	PLACE_INDEX = 0, /* of each table, IPv4 before IPv6 */
+	PLACE_LINES = 4, /* of all tables */
+	PLACE_DEEP = 36, /* DEEP_PAGES for each table */
+	PLACE_END = 52,	 /* as many as a generation can have */
+	PLACE_HALF = 64, /* two generations take turns */
+	PLACE_SLOTS = 128,
 };
 
 enum geometry {
 	PAGE_SIZE = 1 << 20,
-	INDEX_BITS = 18, /* entries in an index page */
-	LINE_BITS = 14,	 /* lines or nodes in a page */
-	LINE_WORDS = 16,
-	LEAF_KEYS = 7,
-	NODE_KEYS = 8,
-	NEAR_NODES = 512, /* of each table, in the image itself */
-	TREE_LEVELS = 8,  /* above the leaves */
-	DEEP_BITS = 15,	  /* runs in a deep page */
+	INDEX_BITS = 16,  /* entries in an index page */
+	LINE_BITS = 14,	  /* lines in a page */
+	NUMBER_BITS = 19, /* lines in all pages */
+	SPLITS = 4,	  /* in an index entry */
+	SPLIT_BITS = 11,
+	SPLIT_NONE = (1 << SPLIT_BITS) - 1,
+	PART_BITS = 6,	 /* of them, for the parts of an entry */
+	TREE_LEVELS = 8, /* a tree has fewer */
+	DEEP_BITS = 15,	 /* runs in a deep page */
 	DEEP_PAGES = 8,
 };
 
 /*
- * IPv4: the address's upper bits pick an index entry. With the top bit set, its
- * lower byte is the class of all addresses there. Else it names lines: the
- * number of the first in the lower 18 bits, how many in the 13 above. A line is
- * 64 bytes, one cache line, of words `lower 24 bits of the run's first address
- * << 8 | class`, ascending. The first word of an entry's first line is never
- * above an address of that entry. Entries of one /8 share lines, which are filled
- * up with the last word; the lines of one entry never straddle a page.
+ * Both families have the same tables: an address is the upper 64 bits of an IPv6
+ * address, or an IPv4 address in the upper half of them. Some of its upper bits
+ * pick an index entry, which has a bit in `parts` for each 64th of its addresses.
+ * Where that is clear they have no class, or where INDEX_CLASS is set the one in
+ * the lower byte of `lines`. Else the address may be in a line: a cache line of 64
+ * bytes. `lines` names the first in its lower 19 bits, and above them the four
+ * places where the entry's addresses go on to the next line: from the first whose
+ * next 11 bits are greater. So strangers mostly read the index alone, which is so
+ * small that it stays near the CPU, and the others one line, wherever lines end.
+ *
+ * A line holds ascending words of three parts: begin, length, class. The last one
+ * that begins at most at the address counts. 2^length addresses from begin on have
+ * the class, or with the length OPEN all up to the next word; the others, and
+ * those before the first word, have class 0. Entries share lines. What is left of
+ * a line are words of the length NONE, which begin after every address. begin
+ * leaves out the lower bits that are zero in each begin of the table, and the
+ * upper ones that all addresses of a line have in common.
+ *
+ * An entry that five lines can't hold has a tree, and in the place of the first
+ * split its levels above the lines, 1 to 7. Each has words for its children, of
+ * which again the last counts that begins at most at the address. Node 0 is the
+ * root, child c of node n is n * words + 1 + c, and they are counted from the line
+ * that the entry names.
  */
-#define INDEX_CLASS 0x80000000
-#define INDEX_LINE_BITS 18
-#define INDEX_LINE_MASK ((1 << INDEX_LINE_BITS) - 1)
+#define INDEX_CLASS (1ULL << 63)
+#define NUMBER_MASK ((1 << NUMBER_BITS) - 1)
+
+struct entry {
+	__u64 lines;
+	__u64 parts;
+};
+
+/* The words of a table are wide or, where begin needs but 20 bits, narrow. */
+enum word {
+	WIDE_WORDS = 8,
+	WIDE_LENGTH = 8, /* where the length is: above a class of 8 bits */
+	WIDE_BEGIN = 14,
+	WIDE_BEGIN_BITS = 49,
+	WIDE_OPEN = 62,
+	WIDE_NONE = 63,
+	NARROW_WORDS = 16,
+	NARROW_LENGTH = 7, /* no class is CLASS_DEEP */
+	NARROW_BEGIN = 12,
+	NARROW_BEGIN_BITS = 20,
+	NARROW_OPEN = 30,
+	NARROW_NONE = 31,
+};
 
 struct line {
-	__u32 words[LINE_WORDS];
+	__u64 words[WIDE_WORDS];
 };
 
-/*
- * IPv6: a static B+tree over the upper 64 bits for each half of the address
- * space; keys have 63 bits, so that the sign of a difference compares them. A
- * key is the run's first address minus one, padded with 2^63 - 1: as many keys
- * are below the address as there are runs to skip. Child c of node n of a level
- * is node 9 n + c of the next. Nodes and leaves are numbered: those below
- * NEAR_NODES are in the image itself, the others in the pages. So the levels that
- * every packet passes, and all of a short list, cost no way to a page.
- */
-struct leaf {
-	__u64 keys[LEAF_KEYS];
-	__u8 classes[LEAF_KEYS + 1];
+struct narrow {
+	__u32 words[NARROW_WORDS];
 };
 
-struct node {
-	__u64 keys[NODE_KEYS];
-};
-
-struct tree {
-	__u32 levels;		  /* of nodes above the leaves */
-	__u32 leaves;		  /* number of the first leaf */
-	__u32 nodes[TREE_LEVELS]; /* number of each level's first node */
+/* How one family of a table is laid out. */
+struct shape {
+	__u64 first; /* address in the index, which has those with the same fixed bits */
+	__u64 fixed;
+	__u32 mask;  /* of an index entry's number: one less than there are */
+	__u8 shift;  /* bits below the index */
+	__u8 split;  /* bits below those that SPLIT_BITS counts */
+	__u8 grain;  /* bits below begin */
+	__u8 narrow; /* whether its words are */
+	__u8 below;  /* class of the addresses before the index, and after */
+	__u8 above;
+	__u8 reserved[6];
 };
 
 /*
@@ -172,6 +207,13 @@ struct deep {
 	__u32 reserved;
 };
 
+/* What becomes of media that no call negotiated: the values of rules.MediaGuard. */
+enum media_guard {
+	MEDIA_OFF = 0,
+	MEDIA_OBSERVE = 1,
+	MEDIA_ENFORCE = 2,
+};
+
 /* A token bucket as GCRA (ITU-T I.371) has it. */
 struct limit {
 	__u64 interval;	 /* nanoseconds between packets, 0 for no limit */
@@ -187,17 +229,16 @@ struct limit {
 struct image {
 	__u32 magic;
 	__u32 layout;
-	__u8 digest[16];	/* of the rules, as text, zero padded */
-	__u32 ports;		/* how many are guarded; with 0 there are no rules */
-	__u32 feeds;		/* how many there are */
-	__u32 base;		/* of the pages: 0 or half of PLACE_SLOTS */
-	__u32 pages;		/* how many there are */
-	__u8 shift[TABLES + 2]; /* IPv4: bits below the index, 14 to 24 */
-	__u32 reserved[3];
+	__u8 digest[16]; /* of the rules, as text, zero padded */
+	__u32 ports;	 /* how many are guarded; with 0 there are no rules */
+	__u32 feeds;	 /* how many there are */
+	__u32 base;	 /* of the pages: 0 or half of PLACE_SLOTS */
+	__u32 pages;	 /* how many there are */
+	__u32 media;	 /* enum media_guard */
+	__u32 reserved;
 	struct limit limits[SERVICES];
-	struct tree trees[TABLES][2];
+	struct shape shapes[TABLES][2] __attribute__((aligned(32))); /* IPv4, IPv6 */
 	__u8 services[16384];
-	struct node near[TABLES][NEAR_NODES] __attribute__((aligned(64)));
 };
 
 /* ---- what is remembered between packets --------------------------------- */
@@ -210,6 +251,18 @@ struct flow {
 	__u8 version;
 	__u8 protocol;
 	__u16 reserved;
+};
+
+/*
+ * UDP packets of calls: see appliance.MediaKey. Whoever is inside has no address
+ * here, since NAT changes it. A zero port is that of a key that asks for none.
+ */
+struct media {
+	__u8 remote[16]; /* IPv4 has the first 4 bytes */
+	__be16 remote_port;
+	__be16 local_port;
+	__u8 version; /* 0 where there is no remote address */
+	__u8 reserved[3];
 };
 
 /* A packet in fragments whose first was dropped. */
@@ -301,8 +354,12 @@ struct drop {
  * all its ports (mtk_eth_soc): drops there are undone.
  */
 #define EXEMPT 8
+#define FAR_BITS 12
+#define FAR_WORDS (1 << (FAR_BITS - 6))
 
 struct control {
 	__u32 epoch;	      /* of the sample budget */
+	__u32 cuts;	      /* how many keys may be in media_cut */
 	__u32 exempt[EXEMPT]; /* interface indexes, 0 for none */
+	__u64 far[FAR_WORDS]; /* of the addresses in media_cut, a bit for each hash */
 };

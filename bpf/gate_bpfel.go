@@ -37,7 +37,9 @@ const (
 type GateControl struct {
 	_      structs.HostLayout
 	Epoch  uint32
+	Cuts   uint32
 	Exempt [8]uint32
+	Far    [64]uint64
 }
 
 type GateDeep struct {
@@ -69,6 +71,12 @@ type GateDrop struct {
 	Weight          uint64
 }
 
+type GateEntry struct {
+	_     structs.HostLayout
+	Lines uint64
+	Parts uint64
+}
+
 type GateFlow struct {
 	_          structs.HostLayout
 	Remote     [16]uint8
@@ -82,7 +90,7 @@ type GateFlow struct {
 type GateFormat uint32
 
 const (
-	GateFormatFORMAT_LAYOUT GateFormat = 2
+	GateFormatFORMAT_LAYOUT GateFormat = 3
 	GateFormatFORMAT_MAGIC  GateFormat = 1179078226
 )
 
@@ -108,12 +116,13 @@ type GateGeometry uint32
 
 const (
 	GateGeometryPAGE_SIZE   GateGeometry = 1048576
-	GateGeometryINDEX_BITS  GateGeometry = 18
+	GateGeometryINDEX_BITS  GateGeometry = 16
 	GateGeometryLINE_BITS   GateGeometry = 14
-	GateGeometryLINE_WORDS  GateGeometry = 16
-	GateGeometryLEAF_KEYS   GateGeometry = 7
-	GateGeometryNODE_KEYS   GateGeometry = 8
-	GateGeometryNEAR_NODES  GateGeometry = 512
+	GateGeometryNUMBER_BITS GateGeometry = 19
+	GateGeometrySPLITS      GateGeometry = 4
+	GateGeometrySPLIT_BITS  GateGeometry = 11
+	GateGeometrySPLIT_NONE  GateGeometry = 2047
+	GateGeometryPART_BITS   GateGeometry = 6
 	GateGeometryTREE_LEVELS GateGeometry = 8
 	GateGeometryDEEP_BITS   GateGeometry = 15
 	GateGeometryDEEP_PAGES  GateGeometry = 8
@@ -128,19 +137,12 @@ type GateImage struct {
 	Feeds    uint32
 	Base     uint32
 	Pages    uint32
-	Shift    [4]uint8
-	Reserved [3]uint32
+	Media    uint32
+	Reserved uint32
 	Limits   [4]GateLimit
-	Trees    [2][2]GateTree
+	_        [16]byte
+	Shapes   [2][2]GateShape
 	Services [16384]uint8
-	_        [40]byte
-	Near     [2][512]GateNode
-}
-
-type GateLeaf struct {
-	_       structs.HostLayout
-	Keys    [7]uint64
-	Classes [8]uint8
 }
 
 type GateLimit struct {
@@ -149,26 +151,32 @@ type GateLimit struct {
 	Tolerance uint64
 }
 
-type GateLine struct {
-	_     structs.HostLayout
-	Words [16]uint32
+type GateMedia struct {
+	_          structs.HostLayout
+	Remote     [16]uint8
+	RemotePort uint16
+	LocalPort  uint16
+	Version    uint8
+	Reserved   [3]uint8
 }
 
-type GateNode struct {
-	_    structs.HostLayout
-	Keys [8]uint64
-}
+type GateMediaGuard uint32
+
+const (
+	GateMediaGuardMEDIA_OFF     GateMediaGuard = 0
+	GateMediaGuardMEDIA_OBSERVE GateMediaGuard = 1
+	GateMediaGuardMEDIA_ENFORCE GateMediaGuard = 2
+)
 
 type GatePlace uint32
 
 const (
 	GatePlacePLACE_INDEX GatePlace = 0
-	GatePlacePLACE_LINES GatePlace = 2
-	GatePlacePLACE_NODES GatePlace = 18
-	GatePlacePLACE_DEEP  GatePlace = 82
-	GatePlacePLACE_END   GatePlace = 98
-	GatePlacePLACE_HALF  GatePlace = 128
-	GatePlacePLACE_SLOTS GatePlace = 256
+	GatePlacePLACE_LINES GatePlace = 4
+	GatePlacePLACE_DEEP  GatePlace = 36
+	GatePlacePLACE_END   GatePlace = 52
+	GatePlacePLACE_HALF  GatePlace = 64
+	GatePlacePLACE_SLOTS GatePlace = 128
 )
 
 type GateReason uint32
@@ -190,6 +198,9 @@ const (
 	GateReasonREASON_FEED             GateReason = 13
 	GateReasonREASON_RATE_LIMIT       GateReason = 14
 	GateReasonREASON_SIP_PAYLOAD      GateReason = 15
+	GateReasonREASON_MEDIA_CUT        GateReason = 16
+	GateReasonREASON_MEDIA_STRAY      GateReason = 17
+	GateReasonREASON_MEDIA_CUT_OUT    GateReason = 18
 	GateReasonREASON_NOT_IP           GateReason = 32
 	GateReasonREASON_OTHER_PROTOCOL   GateReason = 33
 	GateReasonREASON_NOT_GUARDED      GateReason = 34
@@ -199,6 +210,8 @@ const (
 	GateReasonREASON_OPEN_SERVICE     GateReason = 38
 	GateReasonREASON_REPLY            GateReason = 39
 	GateReasonREASON_EXEMPT           GateReason = 40
+	GateReasonREASON_MEDIA            GateReason = 41
+	GateReasonREASON_MEDIA_OBSERVED   GateReason = 42
 )
 
 type GateService uint32
@@ -210,6 +223,20 @@ const (
 	GateServiceSERVICE_TUNNEL GateService = 3
 	GateServiceSERVICES       GateService = 4
 )
+
+type GateShape struct {
+	_        structs.HostLayout
+	First    uint64
+	Fixed    uint64
+	Mask     uint32
+	Shift    uint8
+	Split    uint8
+	Grain    uint8
+	Narrow   uint8
+	Below    uint8
+	Above    uint8
+	Reserved [6]uint8
+}
 
 type GateSource struct {
 	_       structs.HostLayout
@@ -233,45 +260,58 @@ type GateTally struct {
 	Cells   [8]GateCell
 }
 
-type GateTree struct {
-	_      structs.HostLayout
-	Levels uint32
-	Leaves uint32
-	Nodes  [8]uint32
-}
+type GateWord uint32
+
+const (
+	GateWordWIDE_WORDS        GateWord = 8
+	GateWordWIDE_LENGTH       GateWord = 8
+	GateWordWIDE_BEGIN        GateWord = 14
+	GateWordWIDE_BEGIN_BITS   GateWord = 49
+	GateWordWIDE_OPEN         GateWord = 62
+	GateWordWIDE_NONE         GateWord = 63
+	GateWordNARROW_WORDS      GateWord = 16
+	GateWordNARROW_LENGTH     GateWord = 7
+	GateWordNARROW_BEGIN      GateWord = 12
+	GateWordNARROW_BEGIN_BITS GateWord = 20
+	GateWordNARROW_OPEN       GateWord = 30
+	GateWordNARROW_NONE       GateWord = 31
+)
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	GateMapBanFront       = "ban_front"
-	GateMapBans           = "bans"
-	GateMapControls       = "controls"
-	GateMapDrops          = "drops"
-	GateMapFlowFront      = "flow_front"
-	GateMapFlows          = "flows"
-	GateMapFragments      = "fragments"
-	GateMapGeneration     = "generation"
-	GateMapMeters         = "meters"
-	GateMapPages          = "pages"
-	GateMapPrograms       = "programs"
-	GateMapTallies        = "tallies"
-	GateProgGate          = "gate"
-	GateProgRoot          = "root"
-	GateVarStandardPorts  = "standard_ports"
-	GateVarUnusedClass    = "unused_class"
-	GateVarUnusedDeep     = "unused_deep"
-	GateVarUnusedDrop     = "unused_drop"
-	GateVarUnusedFormat   = "unused_format"
-	GateVarUnusedGeometry = "unused_geometry"
-	GateVarUnusedLeaf     = "unused_leaf"
-	GateVarUnusedLine     = "unused_line"
-	GateVarUnusedNode     = "unused_node"
-	GateVarUnusedPage     = "unused_page"
-	GateVarUnusedPlace    = "unused_place"
-	GateVarUnusedReason   = "unused_reason"
-	GateVarUnusedService  = "unused_service"
-	GateVarUnusedTable    = "unused_table"
+	GateMapBanFront         = "ban_front"
+	GateMapBans             = "bans"
+	GateMapControls         = "controls"
+	GateMapDrops            = "drops"
+	GateMapFlowFront        = "flow_front"
+	GateMapFlows            = "flows"
+	GateMapFragments        = "fragments"
+	GateMapGeneration       = "generation"
+	GateMapMediaCut         = "media_cut"
+	GateMapMediaFlows       = "media_flows"
+	GateMapMediaOk          = "media_ok"
+	GateMapMeters           = "meters"
+	GateMapPages            = "pages"
+	GateMapPrograms         = "programs"
+	GateMapTallies          = "tallies"
+	GateProgGate            = "gate"
+	GateProgRoot            = "root"
+	GateVarStandardPorts    = "standard_ports"
+	GateVarUnusedClass      = "unused_class"
+	GateVarUnusedDeep       = "unused_deep"
+	GateVarUnusedDrop       = "unused_drop"
+	GateVarUnusedEntry      = "unused_entry"
+	GateVarUnusedFormat     = "unused_format"
+	GateVarUnusedGeometry   = "unused_geometry"
+	GateVarUnusedMediaGuard = "unused_media_guard"
+	GateVarUnusedPage       = "unused_page"
+	GateVarUnusedPlace      = "unused_place"
+	GateVarUnusedReason     = "unused_reason"
+	GateVarUnusedService    = "unused_service"
+	GateVarUnusedTable      = "unused_table"
+	GateVarUnusedWord       = "unused_word"
 )
 
 // LoadGate returns the embedded CollectionSpec for Gate.
@@ -332,6 +372,9 @@ type GateMapSpecs struct {
 	Flows      *ebpf.MapSpec `ebpf:"flows"`
 	Fragments  *ebpf.MapSpec `ebpf:"fragments"`
 	Generation *ebpf.MapSpec `ebpf:"generation"`
+	MediaCut   *ebpf.MapSpec `ebpf:"media_cut"`
+	MediaFlows *ebpf.MapSpec `ebpf:"media_flows"`
+	MediaOk    *ebpf.MapSpec `ebpf:"media_ok"`
 	Meters     *ebpf.MapSpec `ebpf:"meters"`
 	Pages      *ebpf.MapSpec `ebpf:"pages"`
 	Programs   *ebpf.MapSpec `ebpf:"programs"`
@@ -342,20 +385,20 @@ type GateMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type GateVariableSpecs struct {
-	StandardPorts  *ebpf.VariableSpec `ebpf:"standard_ports"`
-	UnusedClass    *ebpf.VariableSpec `ebpf:"unused_class"`
-	UnusedDeep     *ebpf.VariableSpec `ebpf:"unused_deep"`
-	UnusedDrop     *ebpf.VariableSpec `ebpf:"unused_drop"`
-	UnusedFormat   *ebpf.VariableSpec `ebpf:"unused_format"`
-	UnusedGeometry *ebpf.VariableSpec `ebpf:"unused_geometry"`
-	UnusedLeaf     *ebpf.VariableSpec `ebpf:"unused_leaf"`
-	UnusedLine     *ebpf.VariableSpec `ebpf:"unused_line"`
-	UnusedNode     *ebpf.VariableSpec `ebpf:"unused_node"`
-	UnusedPage     *ebpf.VariableSpec `ebpf:"unused_page"`
-	UnusedPlace    *ebpf.VariableSpec `ebpf:"unused_place"`
-	UnusedReason   *ebpf.VariableSpec `ebpf:"unused_reason"`
-	UnusedService  *ebpf.VariableSpec `ebpf:"unused_service"`
-	UnusedTable    *ebpf.VariableSpec `ebpf:"unused_table"`
+	StandardPorts    *ebpf.VariableSpec `ebpf:"standard_ports"`
+	UnusedClass      *ebpf.VariableSpec `ebpf:"unused_class"`
+	UnusedDeep       *ebpf.VariableSpec `ebpf:"unused_deep"`
+	UnusedDrop       *ebpf.VariableSpec `ebpf:"unused_drop"`
+	UnusedEntry      *ebpf.VariableSpec `ebpf:"unused_entry"`
+	UnusedFormat     *ebpf.VariableSpec `ebpf:"unused_format"`
+	UnusedGeometry   *ebpf.VariableSpec `ebpf:"unused_geometry"`
+	UnusedMediaGuard *ebpf.VariableSpec `ebpf:"unused_media_guard"`
+	UnusedPage       *ebpf.VariableSpec `ebpf:"unused_page"`
+	UnusedPlace      *ebpf.VariableSpec `ebpf:"unused_place"`
+	UnusedReason     *ebpf.VariableSpec `ebpf:"unused_reason"`
+	UnusedService    *ebpf.VariableSpec `ebpf:"unused_service"`
+	UnusedTable      *ebpf.VariableSpec `ebpf:"unused_table"`
+	UnusedWord       *ebpf.VariableSpec `ebpf:"unused_word"`
 }
 
 // GateObjects contains all objects after they have been loaded into the kernel.
@@ -386,6 +429,9 @@ type GateMaps struct {
 	Flows      *ebpf.Map `ebpf:"flows"`
 	Fragments  *ebpf.Map `ebpf:"fragments"`
 	Generation *ebpf.Map `ebpf:"generation"`
+	MediaCut   *ebpf.Map `ebpf:"media_cut"`
+	MediaFlows *ebpf.Map `ebpf:"media_flows"`
+	MediaOk    *ebpf.Map `ebpf:"media_ok"`
 	Meters     *ebpf.Map `ebpf:"meters"`
 	Pages      *ebpf.Map `ebpf:"pages"`
 	Programs   *ebpf.Map `ebpf:"programs"`
@@ -402,6 +448,9 @@ func (m *GateMaps) Close() error {
 		m.Flows,
 		m.Fragments,
 		m.Generation,
+		m.MediaCut,
+		m.MediaFlows,
+		m.MediaOk,
 		m.Meters,
 		m.Pages,
 		m.Programs,
@@ -413,20 +462,20 @@ func (m *GateMaps) Close() error {
 //
 // It can be passed to LoadGateObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GateVariables struct {
-	StandardPorts  *ebpf.Variable `ebpf:"standard_ports"`
-	UnusedClass    *ebpf.Variable `ebpf:"unused_class"`
-	UnusedDeep     *ebpf.Variable `ebpf:"unused_deep"`
-	UnusedDrop     *ebpf.Variable `ebpf:"unused_drop"`
-	UnusedFormat   *ebpf.Variable `ebpf:"unused_format"`
-	UnusedGeometry *ebpf.Variable `ebpf:"unused_geometry"`
-	UnusedLeaf     *ebpf.Variable `ebpf:"unused_leaf"`
-	UnusedLine     *ebpf.Variable `ebpf:"unused_line"`
-	UnusedNode     *ebpf.Variable `ebpf:"unused_node"`
-	UnusedPage     *ebpf.Variable `ebpf:"unused_page"`
-	UnusedPlace    *ebpf.Variable `ebpf:"unused_place"`
-	UnusedReason   *ebpf.Variable `ebpf:"unused_reason"`
-	UnusedService  *ebpf.Variable `ebpf:"unused_service"`
-	UnusedTable    *ebpf.Variable `ebpf:"unused_table"`
+	StandardPorts    *ebpf.Variable `ebpf:"standard_ports"`
+	UnusedClass      *ebpf.Variable `ebpf:"unused_class"`
+	UnusedDeep       *ebpf.Variable `ebpf:"unused_deep"`
+	UnusedDrop       *ebpf.Variable `ebpf:"unused_drop"`
+	UnusedEntry      *ebpf.Variable `ebpf:"unused_entry"`
+	UnusedFormat     *ebpf.Variable `ebpf:"unused_format"`
+	UnusedGeometry   *ebpf.Variable `ebpf:"unused_geometry"`
+	UnusedMediaGuard *ebpf.Variable `ebpf:"unused_media_guard"`
+	UnusedPage       *ebpf.Variable `ebpf:"unused_page"`
+	UnusedPlace      *ebpf.Variable `ebpf:"unused_place"`
+	UnusedReason     *ebpf.Variable `ebpf:"unused_reason"`
+	UnusedService    *ebpf.Variable `ebpf:"unused_service"`
+	UnusedTable      *ebpf.Variable `ebpf:"unused_table"`
+	UnusedWord       *ebpf.Variable `ebpf:"unused_word"`
 }
 
 // GatePrograms contains all programs after they have been loaded into the kernel.

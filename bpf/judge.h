@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "memory.h"
+#include "media.h"
 
 /*
  * The ports that stay shut while there is no image, in host order, 0 for none.
@@ -62,11 +62,11 @@ struct room {
 #define REQUEST_HEAD 64
 #define METHOD_MOST 10
 
-enum kind { LINE_END = 1, LETTER = 2, BLANK = 4 };
+enum kind { LINE_END = 1, LETTER = 2, BLANK = 4, MEDIA = 8 /* version 2 of RTP */ };
 
 static const __u8 kinds[256] = {
-	['\r'] = LINE_END, ['\n'] = LINE_END,	   [' '] = BLANK,
-	['\t'] = BLANK,	   ['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER,
+	['\r'] = LINE_END,	['\n'] = LINE_END,	['\t'] = BLANK,		 [' '] = BLANK,
+	['A' ... 'Z'] = LETTER, ['a' ... 'z'] = LETTER, [0x80 ... 0xbf] = MEDIA,
 };
 
 struct head {
@@ -197,8 +197,14 @@ static __always_inline int judge_unguarded(context *ctx, const struct packet *p,
 		if (reason != REASON_NOT_GUARDED)
 			return reason;
 	}
-	if (unlikely(hides_request(p) || may_look_like_sip(ctx, p, &room->scratch)))
-		return judge_payload(ctx, p, image);
+	if (unlikely(hides_request(p) || may_look_like_sip(ctx, p, &room->scratch))) {
+		int reason = judge_payload(ctx, p, image);
+
+		if (reason != REASON_NOT_GUARDED)
+			return reason;
+	}
+	if (p->protocol == IPPROTO_UDP && image->media)
+		return judge_media(ctx, p, image);
 	return REASON_NOT_GUARDED;
 }
 
@@ -290,6 +296,8 @@ static __always_inline int judge_ports(context *ctx, struct packet *p, const str
 {
 	__u32 service;
 
+	if (p->protocol == IPPROTO_UDP && unlikely(cuts_in_force()) && is_cut(ctx, p, 0))
+		return REASON_MEDIA_CUT;
 	if (unlikely(!image))
 		return judge_without_rules(p->port);
 	service = service_of(image, p->port);

@@ -14,14 +14,6 @@ struct {
 } tallies SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_RDONLY_PROG);
-	__type(key, __u32);
-	__type(value, struct control);
-} controls SEC(".maps");
-
-struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024);
 } drops SEC(".maps");
@@ -114,20 +106,32 @@ static __always_inline struct tally *count(enum reason reason, __u32 length)
 	return tally;
 }
 
+/* Samples the packet where the budget allows it. */
+static __always_inline void show(context *ctx, struct packet *p, enum reason reason,
+				 const struct control *control, struct tally *tally)
+{
+	__u64 weight = spend(tally, control, p->mix);
+
+	if (unlikely(weight) && !sample(ctx, p, reason, weight))
+		cell_of(tally, p->mix)->skipped =
+			weight; /* no room: the next one stands for it too */
+}
+
 static __always_inline int leave(context *ctx, struct packet *p, enum reason reason)
 {
-	__u32 zero = 0;
 	const struct control *control;
 	struct tally *tally;
-	__u64 weight;
 
 	if (unlikely(!p->ip))
 		p->length = frame_length(ctx);
 	if (reason >= REASON_NOT_IP) {
-		count(reason, p->length);
+		tally = count(reason, p->length);
+		control = current_control();
+		if (unlikely(reason == REASON_MEDIA_OBSERVED) && tally && control)
+			show(ctx, p, reason, control, tally);
 		return VERDICT_PASS;
 	}
-	control = bpf_map_lookup_elem(&controls, &zero);
+	control = current_control();
 	if (!control)
 		return VERDICT_DROP;
 	if (unlikely(control->exempt[0]) && is_exempt(control, ctx->ingress_ifindex)) {
@@ -135,12 +139,8 @@ static __always_inline int leave(context *ctx, struct packet *p, enum reason rea
 		return VERDICT_PASS;
 	}
 	tally = count(reason, p->length);
-	if (!tally)
-		return VERDICT_DROP;
-	weight = spend(tally, control, p->mix);
-	if (unlikely(weight) && !sample(ctx, p, reason, weight))
-		cell_of(tally, p->mix)->skipped =
-			weight; /* no room: the next one stands for it too */
+	if (tally)
+		show(ctx, p, reason, control, tally);
 	return VERDICT_DROP;
 }
 
@@ -180,7 +180,7 @@ static __always_inline int guard(context *ctx)
 		p.length = linear_length(ctx);
 		p.vlan = stripped_vlan(ctx);
 		reason = judge(ctx, &p, &room);
-		if (reason < REASON_NOT_IP)
+		if (reason < REASON_NOT_IP || reason == REASON_MEDIA_OBSERVED)
 			p.mix = mix_packet(ctx, &p);
 	}
 	return leave(ctx, &p, reason);

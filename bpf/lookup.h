@@ -83,88 +83,149 @@ static __always_inline __u32 service_of(const struct image *image, __be16 port)
 	return image->services[port >> 2] >> ((port & 3) * 2) & 3;
 }
 
-/* ---- IPv4 ----------------------------------------------------------------- */
+/* ---- lines ---------------------------------------------------------------- */
 
-/* Picks the last line whose first word is at most key. */
-static __always_inline __u32 find_line(const struct line *lines, __u32 at, __u32 count, __u32 key)
+static __always_inline const void *line_at(const struct image *image, __u32 number)
 {
-	for (int i = 0; i <= LINE_BITS && count > 1; i++) {
-		__u32 half = count >> 1;
-		__u32 next = bound(at + half, (1 << LINE_BITS) - 1);
-		/* All ones where the run begins at most here. */
-		__u64 not_above = ((__u64)lines[next].words[0] - key - 1) >> 63;
+	__u32 page = bound(number >> LINE_BITS, (1 << (NUMBER_BITS - LINE_BITS)) - 1);
+	const struct line *lines = page_at(image, PLACE_LINES + page);
 
-		at += half & -(__u32)not_above;
-		count -= half;
-	}
-	return bound(at, (1 << LINE_BITS) - 1);
-}
-
-static __always_inline __u32 find_word(const struct line *line, __u32 key)
-{
-	__u64 above = key, words = 0;
-
-	above++;
-#pragma unroll
-	for (int i = 0; i < LINE_WORDS; i++)
-		words += ((__u64)line->words[i] - above) >> 63;
-	/* The first run of the first line is never above: there is at least one. */
-	return line->words[bound(words - 1, LINE_WORDS - 1)];
-}
-
-static __always_inline __u32 class_of_v4(const struct image *image, enum table table, __u32 ip)
-{
-	__u32 shift = image->shift[table] & 31, index = ip >> shift, entry, key;
-	const __u32 *entries;
-	const struct line *lines;
-
-	entries = page_at(image, PLACE_INDEX + table);
-	if (!entries)
-		return 0;
-	entry = entries[bound(index, (1 << INDEX_BITS) - 1)];
-	if (entry & INDEX_CLASS)
-		return entry & 0xff;
-	lines = page_at(image, PLACE_LINES + ((entry & INDEX_LINE_MASK) >> LINE_BITS));
-	if (!lines)
-		return 0;
-	key = ip << 8 | 0xff;
-	entry = find_line(lines, entry & ((1 << LINE_BITS) - 1), entry >> INDEX_LINE_BITS, key) *
-		sizeof(struct line);
-	return find_word((const void *)lines + entry, key) & 0xff;
-}
-
-/* ---- IPv6 ----------------------------------------------------------------- */
-
-static __always_inline const void *node_at(const struct image *image, enum table table,
-					   __u32 number)
-{
-	const struct node *nodes;
-
-	if (likely(number < NEAR_NODES))
-		return &image->near[table][bound(number, NEAR_NODES - 1)];
-	number -= NEAR_NODES;
-	nodes = page_at(image, PLACE_NODES + (number >> LINE_BITS));
-	return nodes ? &nodes[bound(number, (1 << LINE_BITS) - 1)] : NULL;
-}
-
-static __always_inline __u64 below(const __u64 *keys, int i, __u64 key)
-{
-	return (keys[i] - key) >> 63;
+	return lines ? &lines[bound(number, (1 << LINE_BITS) - 1)] : NULL;
 }
 
 /*
- * How many of the first four keys are below this one. The sum is told apart from
- * others, or clang makes one long chain of them, which the CPU must walk step by
- * step.
+ * How many words are below a key. The sums are told apart from each other, or
+ * clang makes one long chain of them, which the CPU must walk step by step.
  */
-static __always_inline __u64 four_below(const __u64 *keys, __u64 key)
+static __always_inline __u64 wide_below(const struct line *line, __u64 key)
 {
-	__u64 two = below(keys, 0, key) + below(keys, 1, key);
-	__u64 more = below(keys, 2, key) + below(keys, 3, key);
+	const __u64 *words = line->words;
+	__u64 one = 0, two = 0;
 
-	asm volatile("" : "+r"(two), "+r"(more));
-	return two + more;
+	key = opaque(key); /* clang would make branches of what it knows of it */
+#pragma unroll
+	for (int i = 0; i < WIDE_WORDS; i += 2) {
+		one += (words[i] - key) >> 63;
+		two += (words[i + 1] - key) >> 63;
+	}
+	return opaque(one) + opaque(two);
 }
+
+static __always_inline __u64 narrow_below(const struct narrow *line, __u64 key)
+{
+	const __u32 *words = line->words;
+	__u64 one = 0, two = 0;
+
+	key = opaque(key);
+#pragma unroll
+	for (int i = 0; i < NARROW_WORDS; i += 2) {
+		one += ((__u64)words[i] - key) >> 63;
+		two += ((__u64)words[i + 1] - key) >> 63;
+	}
+	return opaque(one) + opaque(two);
+}
+
+/* Above each word that begins at most at an address. */
+static __always_inline __u64 wide_key(__u64 at)
+{
+	return (at << WIDE_BEGIN) + (WIDE_NONE << WIDE_LENGTH);
+}
+
+static __always_inline __u64 narrow_key(__u64 at)
+{
+	return (at << NARROW_BEGIN) + (NARROW_NONE << NARROW_LENGTH);
+}
+
+/*
+ * The class that a word gives an address. Where no word of the line begins before
+ * the address it is the last word of all, which is as far away as if it had ended.
+ */
+static __always_inline __u32 class_within(__u64 distance, __u32 length, __u32 class)
+{
+	__u64 past = (distance & ~(1ULL << 63)) >> (length & 63);
+
+	return class & -(__u32)((opaque(past) - 1) >> 63);
+}
+
+static __always_inline __u32 class_in_wide(const struct line *line, __u64 at)
+{
+	__u64 word = line->words[bound(wide_below(line, wide_key(at)) - 1, WIDE_WORDS - 1)];
+
+	return class_within(at - (word >> WIDE_BEGIN), word >> WIDE_LENGTH, word & 0xff);
+}
+
+static __always_inline __u32 class_in_narrow(const struct narrow *line, __u64 at)
+{
+	__u64 word = line->words[bound(narrow_below(line, narrow_key(at)) - 1, NARROW_WORDS - 1)];
+
+	return class_within(at - (word >> NARROW_BEGIN), word >> NARROW_LENGTH & 31, word & 0x7f);
+}
+
+/* The line that a tree leads to. */
+__noinline int line_in_tree(const struct image *image, __u32 root, __u32 levels, __u64 at,
+			    __u32 narrow)
+{
+	__u32 node = 0;
+
+	for (__u32 level = 0; image && level < TREE_LEVELS - 1 && level < levels; level++) {
+		const void *line = line_at(image, root + node);
+
+		if (!line)
+			break;
+		if (narrow)
+			node = node * NARROW_WORDS + narrow_below(line, narrow_key(at));
+		else
+			node = node * WIDE_WORDS + wide_below(line, wide_key(at));
+	}
+	return root + node;
+}
+
+/* How many lines after its first one an index entry has for a part of it. */
+static __always_inline __u32 splits_below(__u64 lines, __u32 part)
+{
+	__u32 below = 0;
+
+#pragma unroll
+	for (int i = 0; i < SPLITS; i++)
+		below += is_below(lines >> (NUMBER_BITS + i * SPLIT_BITS) & SPLIT_NONE, part);
+	return below;
+}
+
+static __always_inline __u32 class_of_upper(const struct image *image, enum table table,
+					    __u32 family, __u64 key)
+{
+	const struct shape *shape = &image->shapes[table][family];
+	const struct entry *entry;
+	const void *line;
+	__u32 at_entry, part, number, levels;
+	__u64 lines, at;
+
+	if (unlikely((key ^ shape->first) & shape->fixed))
+		return key < shape->first ? shape->below : shape->above;
+	entry = page_at(image, PLACE_INDEX + table * 2 + family);
+	if (!entry)
+		return 0;
+	at_entry = (key >> (shape->shift & 63)) & shape->mask;
+	entry += bound(at_entry, (1 << INDEX_BITS) - 1);
+	part = key >> (shape->split & 63) & SPLIT_NONE;
+	lines = entry->lines;
+	if (!(entry->parts >> (part >> (SPLIT_BITS - PART_BITS)) & 1))
+		return lines & 0xff & -(__u32)(lines >> 63);
+	number = lines & NUMBER_MASK;
+	levels = lines >> NUMBER_BITS & SPLIT_NONE;
+	at = key >> (shape->grain & 63);
+	at &= (1ULL << (shape->narrow ? NARROW_BEGIN_BITS : WIDE_BEGIN_BITS)) - 1;
+	if (unlikely(levels < TREE_LEVELS))
+		number = line_in_tree(image, number, levels, at, shape->narrow);
+	else
+		number += splits_below(lines, part);
+	line = line_at(image, number);
+	if (!line)
+		return 0;
+	return shape->narrow ? class_in_narrow(line, at) : class_in_wide(line, at);
+}
+
+/* ---- IPv6 beyond /64 ------------------------------------------------------- */
 
 /*
  * The last address of deep pages that is at most this one; the address's /64 is
@@ -202,42 +263,16 @@ __noinline int class_in_deep(const struct image *image, __u32 table, __u64 high,
 	return deep->classes[bound(at, (1 << DEEP_BITS) - 1)];
 }
 
-/* The class of the upper 64 bits alone; CLASS_DEEP where they don't decide. */
-static __always_inline __u32 class_of_v6(const struct image *image, enum table table, __u64 high)
-{
-	const struct tree *tree = &image->trees[table][high >> 63];
-	__u64 key = high & ~(1ULL << 63);
-	const struct leaf *leaf;
-	__u32 at = 0;
-
-	for (__u32 level = 0; level < TREE_LEVELS && level < tree->levels; level++) {
-		const struct node *node = node_at(image, table, tree->nodes[level] + at);
-		__u64 skip;
-
-		if (!node)
-			return 0;
-		skip = four_below(node->keys, key) + four_below(node->keys + 4, key);
-		at = at * (NODE_KEYS + 1) + skip;
-	}
-	leaf = node_at(image, table, tree->leaves + at);
-	if (!leaf)
-		return 0;
-	at = four_below(leaf->keys, key) + below(leaf->keys, 4, key) + below(leaf->keys, 5, key) +
-	     below(leaf->keys, 6, key);
-	return leaf->classes[bound(at, LEAF_KEYS)];
-}
-
-/* ---- both ----------------------------------------------------------------- */
+/* ---- both families --------------------------------------------------------- */
 
 static __always_inline __u32 class_of(const struct image *image, enum table table,
 				      const struct address *a)
 {
-	__u32 class;
+	/* Of 4 and 6: arithmetic, so that the families are one to the verifier. */
+	__u32 family = bound(a->version >> 1, 1), class;
 
-	if (likely(a->version == 4))
-		return class_of_v4(image, table, a->high);
-	class = class_of_v6(image, table, a->high);
-	if (unlikely(class & CLASS_DEEP))
+	class = class_of_upper(image, table, family, a->high << ((family ^ 1) * 32));
+	if (unlikely(class == CLASS_DEEP))
 		return class_in_deep(image, table, a->high, a->low);
 	return class;
 }

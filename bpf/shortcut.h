@@ -90,16 +90,24 @@ static __always_inline int read_plain(context *ctx, struct plain *p)
 	return p->payload <= p->end;
 }
 
-/* A byte at payload is read only where it is in the buffer, as all are here. */
-static __always_inline int plain_may_be_sip(context *ctx, const struct plain *p)
+/*
+ * Whether the payload may be a SIP request, or media that is guarded. A byte at
+ * payload is read only where it is in the buffer, as all are here.
+ */
+static __always_inline int plain_may_speak(context *ctx, const struct plain *p,
+					   const struct image *image)
 {
+	__u32 telling = LETTER | LINE_END;
+
 	const __u8 *first = (const __u8 *)(long)ctx->data + bound(p->payload, 0xff);
 
 	if (p->payload >= p->end)
 		return 0;
 	if ((const void *)(first + 1) > (const void *)(long)ctx->data_end)
 		return 1;
-	return kinds[*first] & (LETTER | LINE_END);
+	if (p->protocol == IPPROTO_UDP && image->media)
+		telling |= MEDIA;
+	return kinds[*first] & telling;
 }
 
 static __always_inline void read_plain_source(const struct plain *p, struct address *a)
@@ -119,6 +127,21 @@ static __always_inline void read_plain_source(const struct plain *p, struct addr
 	a->low = __builtin_bswap64(*(const __u64 *)&ip6->source[2]);
 }
 
+/* A flood must not take the long way because some other call was cut. */
+static __always_inline int plain_may_be_cut(const struct plain *p)
+{
+	const struct control *control;
+	struct address source;
+
+	if (p->protocol != IPPROTO_UDP)
+		return 0;
+	control = current_control();
+	if (likely(control && !control->cuts))
+		return 0;
+	read_plain_source(p, &source);
+	return !control || may_be_cut(control, &source);
+}
+
 /* Whether the packet may belong to a flow that began inside. */
 static __always_inline int plain_may_be_reply(const struct plain *p, const struct address *source)
 {
@@ -129,11 +152,11 @@ static __always_inline int plain_may_be_reply(const struct plain *p, const struc
 
 /* A service that is open to all but the feeds. */
 static __always_inline int plain_open(const struct plain *p, const struct image *image,
-				      const struct address *source, __u32 class)
+				      const struct address *source, __u32 class, __u32 feed)
 {
 	if (!(class & CLASS_FIRM) && may_be_banned(source))
 		return GO_SLOW;
-	if (!(class & SERVICES_MASK) && listed(image, source))
+	if (!(class & SERVICES_MASK) && feed)
 		return plain_may_be_reply(p, source) ? GO_SLOW : REASON_FEED;
 	return image->limits[SERVICE_OPEN].interval ? GO_SLOW : REASON_OPEN_SERVICE;
 }
@@ -159,15 +182,19 @@ static __always_inline int plain_guarded(struct plain *p, const struct image *im
 					 enum service service, __u32 *mix)
 {
 	struct address source;
-	__u32 class;
+	__u32 class, feed = 0;
 
 	/* So that TCP and UDP are one thing to the verifier from here on. */
 	p->protocol = forget(p->protocol, p->port);
 	read_plain_source(p, &source);
+	/* Though it is asked for last: a long list's answer comes from far memory, and
+	 * what does not depend on it is done meanwhile. */
+	if (service == SERVICE_OPEN)
+		feed = listed(image, &source);
 	*mix = mix_of(&source);
 	class = class_of(image, TABLE_ALLOW, &source);
 	if (service == SERVICE_OPEN)
-		return plain_open(p, image, &source, class);
+		return plain_open(p, image, &source, class, feed);
 	return plain_shut(p, image, &source, class, service);
 }
 
@@ -178,13 +205,15 @@ static __always_inline int shortcut(context *ctx, struct plain *p, __u32 *mix)
 
 	if (!read_plain(ctx, p))
 		return GO_SLOW;
+	if (unlikely(plain_may_be_cut(p)))
+		return GO_SLOW;
 	image = current_image();
 	if (!image)
 		return GO_SLOW;
 	service = service_of(image, p->port);
 	if (service)
 		return plain_guarded(p, image, service - 1, mix);
-	if ((p->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN || plain_may_be_sip(ctx, p))
+	if ((p->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN || plain_may_speak(ctx, p, image))
 		return GO_SLOW;
 	return REASON_NOT_GUARDED;
 }

@@ -6,7 +6,8 @@
  * whose driver has no native XDP. egress is what remembers, on every WAN
  * interface, the flows that begin inside, so that replies to them pass, also
  * where their local port happens to be a guarded one: a phone behind the box
- * may well send from 5060. It runs behind NAT and never drops.
+ * may well send from 5060. It runs behind NAT, and drops nothing but the media of
+ * calls that were cut.
  */
 #define GATE_TC
 #include "leave.h"
@@ -89,6 +90,8 @@ static __noinline void observe_ports(context *ctx, const struct packet *p)
 	    !flow_key(ctx, p, DESTINATION_OFF(p), ports[1], ports[0], &key))
 		return;
 	service = image ? service_of(image, ports[0]) : 0;
+	if (!service && image && image->media && p->protocol == IPPROTO_UDP)
+		ask_for_media(&key);
 	if (opens(p))
 		remember(&key);
 	else if (service && is_tcp(p))
@@ -121,6 +124,11 @@ int egress(struct __sk_buff *ctx)
 	union scratch scratch;
 	int reason = parse_frame(ctx, &p, &scratch);
 
+	if (reason == GO_ON && p.protocol == IPPROTO_UDP && unlikely(cuts_in_force()) &&
+	    is_cut(ctx, &p, 1)) {
+		count(REASON_MEDIA_CUT_OUT, p.length);
+		return TC_ACT_SHOT;
+	}
 	if (reason == GO_ON)
 		observe_ports(ctx, &p);
 	else if (reason == GO_IN)

@@ -24,6 +24,9 @@ const (
 	TCMapFlows         = "flows"
 	TCMapFragments     = "fragments"
 	TCMapGeneration    = "generation"
+	TCMapMediaCut      = "media_cut"
+	TCMapMediaFlows    = "media_flows"
+	TCMapMediaOk       = "media_ok"
 	TCMapMeters        = "meters"
 	TCMapPages         = "pages"
 	TCMapTallies       = "tallies"
@@ -91,6 +94,9 @@ type TCMapSpecs struct {
 	Flows      *ebpf.MapSpec `ebpf:"flows"`
 	Fragments  *ebpf.MapSpec `ebpf:"fragments"`
 	Generation *ebpf.MapSpec `ebpf:"generation"`
+	MediaCut   *ebpf.MapSpec `ebpf:"media_cut"`
+	MediaFlows *ebpf.MapSpec `ebpf:"media_flows"`
+	MediaOk    *ebpf.MapSpec `ebpf:"media_ok"`
 	Meters     *ebpf.MapSpec `ebpf:"meters"`
 	Pages      *ebpf.MapSpec `ebpf:"pages"`
 	Tallies    *ebpf.MapSpec `ebpf:"tallies"`
@@ -132,6 +138,9 @@ type TCMaps struct {
 	Flows      *ebpf.Map `ebpf:"flows"`
 	Fragments  *ebpf.Map `ebpf:"fragments"`
 	Generation *ebpf.Map `ebpf:"generation"`
+	MediaCut   *ebpf.Map `ebpf:"media_cut"`
+	MediaFlows *ebpf.Map `ebpf:"media_flows"`
+	MediaOk    *ebpf.Map `ebpf:"media_ok"`
 	Meters     *ebpf.Map `ebpf:"meters"`
 	Pages      *ebpf.Map `ebpf:"pages"`
 	Tallies    *ebpf.Map `ebpf:"tallies"`
@@ -147,6 +156,9 @@ func (m *TCMaps) Close() error {
 		m.Flows,
 		m.Fragments,
 		m.Generation,
+		m.MediaCut,
+		m.MediaFlows,
+		m.MediaOk,
 		m.Meters,
 		m.Pages,
 		m.Tallies,
