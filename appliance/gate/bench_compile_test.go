@@ -50,13 +50,11 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
-// used is how much of an image has something in it: the indexes, lines, nodes and
-// leaves.
-func (i *image) used() int {
-	used := filled(bytesOf(&i.head.Near))
+// used is how much of an image has something in it: the indexes and lines.
+func (i *image) used() (used int) {
 	for place, page := range i.pages {
 		if place < bpf.GatePlacePLACE_LINES {
-			used += 4 << (32 - i.head.Shift[place])
+			used += entryBytes * int(i.head.Shapes[place/2][place%2].Mask+1)
 		} else {
 			used += filled(page)
 		}

@@ -17,76 +17,94 @@ import (
 func (i *image) classOf(table bpf.GateTable, address netip.Addr) uint8 {
 	if address.Is4() {
 		bytes := address.As4()
-		return i.classOf4(table, binary.BigEndian.Uint32(bytes[:]))
+		return i.classOfUpper(table, ipv4, uint64(binary.BigEndian.Uint32(bytes[:]))<<32)
 	}
 	bytes := address.As16()
 	at := addr6{High: binary.BigEndian.Uint64(bytes[:8]), Low: binary.BigEndian.Uint64(bytes[8:])}
-	class := i.classOf6(table, at.High)
-	if class&uint8(bpf.GateClassCLASS_DEEP) == 0 {
+	class := i.classOfUpper(table, ipv6, at.High)
+	if class != uint8(bpf.GateClassCLASS_DEEP) {
 		return class
 	}
 	runs := i.deepRuns(table)
 	return runs[sort.Search(len(runs), func(n int) bool { return runs[n].first.Compare(at) > 0 })-1].class
 }
 
-func (i *image) classOf4(table bpf.GateTable, ip uint32) uint8 {
-	index := i.pages[bpf.GatePlacePLACE_INDEX+bpf.GatePlace(table)]
-	if index == nil {
+func (i *image) classOfUpper(table bpf.GateTable, family family, at uint64) uint8 {
+	s, index := i.shapeOf(table, family), i.index(table, family)
+	if (at^s.First)&s.Fixed != 0 && at < s.First {
+		return s.Below
+	} else if (at^s.First)&s.Fixed != 0 {
+		return s.Above
+	} else if len(index) == 0 {
 		return 0
 	}
-	shift := i.head.Shift[table]
-	entry := binary.LittleEndian.Uint32(index[4*(ip>>shift):])
-	if entry&indexClass != 0 {
-		return uint8(entry)
+	entry := index[uint32(at>>s.Shift)&s.Mask]
+	value := entry.Lines
+	if value&indexClass != 0 {
+		return uint8(value)
+	} else if entry.Parts>>(s.part(at)>>partShift)&1 == 0 {
+		return 0
 	}
-	words, key := i.lineWords(entry), ip<<8|0xff
-	return uint8(words[sort.Search(len(words), func(n int) bool { return words[n] > key })-1])
+	line, all := int(value&(maxLines-1)), splitsOf(value)
+	node := 0
+	for levels := all[0]; levels < treeLevels && levels > 0; levels-- {
+		n, _ := i.lastAt(s, line+node, at)
+		node = node*s.lanes + n
+	}
+	line += node
+	for _, split := range all {
+		if all[0] >= treeLevels && s.part(at) > split {
+			line++
+		}
+	}
+	n, last := i.lastAt(s, line, at)
+	if n == 0 || last.length != s.open && (at-last.first)>>s.Grain>>last.length > 0 {
+		return 0
+	}
+	return last.class
 }
 
-// lineWords returns the words of the lines that an index entry names.
-func (i *image) lineWords(entry uint32) []uint32 {
-	line, count := int(entry&(1<<indexLineBits-1)), int(entry>>indexLineBits)
+// shapeOf returns what tells how to read a table of an image.
+func (i *image) shapeOf(table bpf.GateTable, family family) shape {
+	s := shape{wide, i.head.Shapes[table][family]}
+	if s.Narrow != 0 {
+		s.word = narrow
+	}
+	return s
+}
+
+// lastAt returns how many items of a line begin at most at an address, and the
+// last of them.
+func (i *image) lastAt(s shape, line int, at uint64) (n int, last item) {
+	for _, one := range i.line(s, line, at) {
+		if one.first > at {
+			break
+		}
+		n, last = n+1, one
+	}
+	return n, last
+}
+
+// line decodes the words of a line, near an address.
+func (i *image) line(s shape, line int, near uint64) (items []item) {
 	page := i.pages[bpf.GatePlacePLACE_LINES+bpf.GatePlace(line/linesPerPage)]
-	words := make([]uint32, count*lineWords)
-	for n := range words {
-		words[n] = binary.LittleEndian.Uint32(page[line%linesPerPage*lineBytes+4*n:])
-	}
-	return words
-}
-
-func (i *image) classOf6(table bpf.GateTable, high uint64) uint8 {
-	tree := i.head.Trees[table][high>>63]
-	at := 0
-	for level := range int(tree.Levels) {
-		at = at*(nodeKeys+1) + i.keysBelow(table, int(tree.Nodes[level])+at, nodeKeys, high&lastKey)
-	}
-	leaf := i.nodeAt(table, int(tree.Leaves)+at)
-	if leaf == nil {
-		return 0
-	}
-	return leaf[8*leafKeys+i.keysBelow(table, int(tree.Leaves)+at, leafKeys, high&lastKey)]
-}
-
-// nodeAt returns the memory of a node or a leaf.
-func (i *image) nodeAt(table bpf.GateTable, number int) []byte {
-	if number < nearNodes {
-		return bytesOf(&i.head.Near[table][number])
-	}
-	page := i.pages[farPlace(number)]
 	if page == nil {
 		return nil
 	}
-	return page[(number-nearNodes)%nodesPerPage*lineBytes:][:lineBytes]
-}
-
-func (i *image) keysBelow(table bpf.GateTable, number, keys int, key uint64) (below int) {
-	node := i.nodeAt(table, number)
-	for n := 0; node != nil && n < keys; n++ {
-		if binary.LittleEndian.Uint64(node[8*n:]) < key {
-			below++
+	bytes := page[line%linesPerPage*lineBytes:][:lineBytes]
+	for n := range s.lanes {
+		word := uint64(0)
+		if s.lanes == wide.lanes {
+			word = binary.LittleEndian.Uint64(bytes[8*n:])
+		} else {
+			word = uint64(binary.LittleEndian.Uint32(bytes[4*n:]))
 		}
+		if word == s.blank() {
+			break
+		}
+		items = append(items, s.decode(word, near))
 	}
-	return below
+	return items
 }
 
 // deepRuns returns the runs of all deep pages of a table.
@@ -106,35 +124,26 @@ func (i *image) deepRuns(table bpf.GateTable) (runs []run[addr6]) {
 }
 
 // runs4 decodes a whole table back to the runs that it was made of.
-func (i *image) runs4(table bpf.GateTable) []run[addr4] {
-	index, shift := i.pages[bpf.GatePlacePLACE_INDEX+bpf.GatePlace(table)], i.head.Shift[table]
-	var runs []run[addr4]
-	if index == nil {
-		return runs
-	}
-	for entry := range uint32(1) << (32 - shift) {
-		first, value := entry<<shift, binary.LittleEndian.Uint32(index[4*entry:])
-		if value&indexClass != 0 {
-			runs = append(runs, run[addr4]{addr4(first), uint8(value)})
-			continue
-		}
-		runs = append(runs, i.lineRuns(value, first, first|(1<<shift-1))...)
+func (i *image) runs4(table bpf.GateTable) (runs []run[addr4]) {
+	upper := i.uppers(table, ipv4)
+	for n, first := range upper.firsts {
+		runs = append(runs, run[addr4]{addr4(first >> 32), upper.classes[n]})
 	}
 	return joinRuns(runs)
 }
 
-// lineRuns returns the runs of the addresses of an index entry.
-func (i *image) lineRuns(entry, first, last uint32) []run[addr4] {
-	runs := make([]run[addr4], 1)
-	for _, word := range i.lineWords(entry) {
-		at := first&^0xffffff | word>>8
-		if at <= first {
-			runs[0] = run[addr4]{addr4(first), uint8(word)}
-		} else if at <= last {
-			runs = append(runs, run[addr4]{addr4(at), uint8(word)})
+// runs6 is runs4 of IPv6.
+func (i *image) runs6(table bpf.GateTable) (runs []run[addr6]) {
+	upper, deep := i.uppers(table, ipv6), i.deepRuns(table)
+	for n, first := range upper.firsts {
+		if upper.classes[n] != uint8(bpf.GateClassCLASS_DEEP) {
+			runs = append(runs, run[addr6]{addr6{High: first}, upper.classes[n]})
+		}
+		for len(deep) > 0 && deep[0].first.High == first {
+			runs, deep = append(runs, deep[0]), deep[1:]
 		}
 	}
-	return runs
+	return joinRuns(runs)
 }
 
 // joinRuns drops the runs that continue their predecessor.
@@ -142,65 +151,68 @@ func joinRuns[A address[A]](runs []run[A]) []run[A] {
 	return slices.CompactFunc(runs, func(a, b run[A]) bool { return a.class == b.class })
 }
 
-// runs6 is runs4 of IPv6.
-func (i *image) runs6(table bpf.GateTable) []run[addr6] {
-	w := treeWalk{image: i, table: table, deep: i.deepRuns(table)}
-	for half, tree := range i.head.Trees[table] {
-		w.tree, w.half = tree, uint64(half)<<63
-		w.node(0, 0, 0)
+// uppers decodes one family of a table.
+func (i *image) uppers(table bpf.GateTable, family family) (runs uppers) {
+	s, index := i.shapeOf(table, family), i.index(table, family)
+	runs.put(0, s.Below)
+	if len(index) == 0 {
+		return runs
 	}
-	return joinRuns(w.runs)
-}
-
-// treeWalk visits one tree from left to right.
-type treeWalk struct {
-	*image
-	table bpf.GateTable
-	tree  bpf.GateTree
-	half  uint64
-	deep  []run[addr6] // those that have not been visited
-	runs  []run[addr6]
-}
-
-// node visits what is below a node of a level, whose first address is known.
-func (w *treeWalk) node(level, at int, first uint64) {
-	if level == int(w.tree.Levels) {
-		w.leaf(int(w.tree.Leaves)+at, first)
-		return
-	}
-	node := w.nodeAt(w.table, int(w.tree.Nodes[level])+at)
-	for child := 0; node != nil && child <= nodeKeys; child++ {
-		if child > 0 {
-			k := binary.LittleEndian.Uint64(node[8*(child-1):])
-			if k == lastKey {
-				return
-			}
-			first = k + 1
+	for number := range s.Mask + 1 {
+		first, last := s.entry(number)
+		value := index[number].Lines
+		if value&indexClass != 0 {
+			runs.put(first, uint8(value))
+			continue
 		}
-		w.node(level+1, at*(nodeKeys+1)+child, first)
-	}
-}
-
-func (w *treeWalk) leaf(number int, first uint64) {
-	leaf := w.nodeAt(w.table, number)
-	for at := 0; leaf != nil && at <= leafKeys; at++ {
-		if at > 0 {
-			k := binary.LittleEndian.Uint64(leaf[8*(at-1):])
-			if k == lastKey {
-				return
+		runs.put(first, 0)
+		for _, one := range i.items(s, value, first) {
+			if one.first < first || one.first > last {
+				continue // of other entries
 			}
-			first = k + 1
+			runs.put(one.first, one.class)
+			if end, ends := s.end(one); ends && end <= last && end > first {
+				runs.put(end, 0)
+			}
 		}
-		w.run(first|w.half, leaf[8*leafKeys+at])
 	}
+	if end := s.First + ^s.Fixed + 1; end != 0 {
+		runs.put(end, s.Above)
+	}
+	return runs
 }
 
-func (w *treeWalk) run(high uint64, class uint8) {
-	if class&uint8(bpf.GateClassCLASS_DEEP) == 0 {
-		w.runs = append(w.runs, run[addr6]{addr6{High: high}, class})
-		return
+// splitsOf returns the splits of an index entry.
+func splitsOf(value uint64) (all [splits]uint32) {
+	for i := range all {
+		all[i] = uint32(value>>(numberBits+i*splitBits)) & splitNone
 	}
-	for len(w.deep) > 0 && w.deep[0].first.High == high {
-		w.runs, w.deep = append(w.runs, w.deep[0]), w.deep[1:]
+	return all
+}
+
+// items returns those of the lines of an index entry.
+func (i *image) items(s shape, value, first uint64) []item {
+	line, all := int(value&(maxLines-1)), splitsOf(value)
+	if all[0] < treeLevels {
+		return i.below(s, line, 0, all[0], first)
 	}
+	items := i.line(s, line, first)
+	for n, split := range all {
+		if split != splitNone {
+			items = append(items, i.line(s, line+n+1, first)...)
+		}
+	}
+	return items
+}
+
+// below returns the items below a node of a tree.
+func (i *image) below(s shape, root, node int, levels uint32, first uint64) (items []item) {
+	children := i.line(s, root+node, first)
+	if levels == 0 {
+		return children
+	}
+	for child := range children {
+		items = append(items, i.below(s, root, node*s.lanes+1+child, levels-1, first)...)
+	}
+	return items
 }

@@ -50,6 +50,7 @@ func (i *image) dump(out *bufio.Writer) {
 			fmt.Fprintf(out, "port %d %s\n", port, serviceWord(rules.Service(service-1)))
 		}
 	}
+	fmt.Fprintf(out, "media %s\n", rules.MediaGuard(i.head.Media))
 	for service, limit := range i.head.Limits {
 		if limit.Interval > 0 {
 			fmt.Fprintf(out, "limit %s %d/s burst %d\n", serviceWord(rules.Service(service)),

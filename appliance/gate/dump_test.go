@@ -39,11 +39,12 @@ func TestDumpReadsTheKernel(t *testing.T) {
 		Limits: [rules.Services]rules.Limit{{PerSecond: 50, Burst: 100}},
 	}
 	p.enforce(guard)
-	const want = `# generation test, layout 2, pages of 1024 KiB: 5, feeds: 2
+	const want = `# generation test, layout 3, pages of 1024 KiB: 7, feeds: 2
 port 443 http
 port 5060 sip
 port 5061 sip
 port 51820 open
+media off
 limit sip 50/s burst 100
 allow 203.0.113.0-203.0.113.6 sip firm
 allow 203.0.113.7/32 sip http firm

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 	"unsafe"
@@ -61,7 +62,7 @@ func setBit(memory *ebpf.Memory, offset uintptr, bit uint64) error {
 // bpf/memory.h. The flows' front must not turn more often.
 const flowSilence = 7440 * time.Second
 
-// Tidy forgets what has ended: bans that have run out, and bits of the fronts
+// Tidy forgets what has ended: bans, permits and cuts that have run out, and bits of the fronts
 // that stand for nothing any more. A bit too many costs its packets a lookup, so
 // once in an hour is often enough.
 func (g *Gate) Tidy() error {
@@ -70,7 +71,7 @@ func (g *Gate) Tidy() error {
 	if g.kernel == nil {
 		return errClosed
 	}
-	if err := g.tidyBans(); err != nil {
+	if err := errors.Join(g.tidyBans(), g.tidyMedia()); err != nil {
 		return err
 	}
 	if at := g.config.Now(); at.Sub(g.turned) >= flowSilence {

@@ -74,11 +74,16 @@ type Gate struct {
 	report func(appliance.Event)
 	specs  specs
 
-	mu      sync.Mutex // guards what follows
-	kernel  *objects
-	ports   []*port
-	control bpf.GateControl // as the kernel has it
-	turned  time.Time       // when the flows' front was turned last
+	mu     sync.Mutex // guards what follows
+	kernel *objects
+	ports  []*port
+	turned time.Time // when the flows' front was turned last
+
+	controlMu sync.Mutex
+	control   bpf.GateControl // as the kernel has it
+
+	mediaMu sync.Mutex // guards media, and is taken after mu
+	media   *objects   // kernel, for those that must not wait for a Swap
 }
 
 // Open adopts the gate that is pinned in config.Dir, or loads a new one with an
@@ -173,21 +178,28 @@ func (g *Gate) open() error {
 // takeUp sets what lies outside of generations, points the root at the gate and
 // attaches.
 func (g *Gate) takeUp(pins pins) error {
-	if err := g.kernel.Controls.Lookup(uint32(0), &g.control); err != nil {
-		return fmt.Errorf("read controls: %w", err)
-	}
-	g.control.Exempt = indexesOf(g.config.Exempt)
-	if err := g.putControl(); err != nil {
+	if err := g.setControl(g.kernel, func(c *bpf.GateControl) { c.Exempt = indexesOf(g.config.Exempt) }); err != nil {
 		return err
 	}
+	g.mediaMu.Lock()
+	g.media = g.kernel
+	g.mediaMu.Unlock()
 	if err := g.kernel.dispatch(); err != nil {
 		return err
 	}
 	return g.guardAll(pins)
 }
 
-func (g *Gate) putControl() error {
-	if err := g.kernel.Controls.Put(uint32(0), &g.control); err != nil {
+// setControl changes what the daemon tells the program outside of generations.
+func (g *Gate) setControl(o *objects, change func(*bpf.GateControl)) error {
+	g.controlMu.Lock()
+	defer g.controlMu.Unlock()
+	// Another Gate may hold the same maps, while it takes this one's place.
+	if err := o.Controls.Lookup(uint32(0), &g.control); err != nil {
+		return fmt.Errorf("read controls: %w", err)
+	}
+	change(&g.control)
+	if err := o.Controls.Put(uint32(0), &g.control); err != nil {
 		return fmt.Errorf("write controls: %w", err)
 	}
 	return nil
@@ -248,6 +260,9 @@ func (g *Gate) Close() error {
 	for _, p := range g.ports {
 		errs = append(errs, p.close())
 	}
+	g.mediaMu.Lock()
+	g.media = nil
+	g.mediaMu.Unlock()
 	if g.kernel != nil {
 		errs = append(errs, g.kernel.Close())
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/rules"
 )
 
@@ -62,13 +63,19 @@ func (tr *traffic) cast() {
 	for range 8 {
 		tr.ports = append(tr.ports, pick(tr.Rand, tr.near...))
 	}
+	tr.ports = append(tr.ports, 4000+uint16(tr.IntN(2)))
 }
 
 // steps makes a story's steps, with n frames that enter.
 func (tr *traffic) steps(n int) (steps []step) {
 	tr.cast()
 	for frames := 0; frames < n; {
-		switch tr.IntN(20) {
+		switch tr.IntN(22) {
+		case 20:
+			steps = append(steps, tr.call()...)
+			frames += 2
+		case 21:
+			steps = append(steps, step{act: pick(tr.Rand, "cut", "cut", "cutted", "uncut", "uncut"), media: tr.cut()})
 		case 0:
 			steps = append(steps, step{act: pick(tr.Rand, "ban", "ban", "lapse", "unban"), source: tr.remote(tr.IntN(2))})
 		case 1:
@@ -105,6 +112,56 @@ func (tr *traffic) dialogue() []step {
 		steps = append(steps, step{act: "in", frame: tr.spoil(f.bytes())})
 	}
 	return steps
+}
+
+// call makes a permit, or one that has run out, RTP that may be meant by it, in
+// both directions, and perhaps a cut of it.
+func (tr *traffic) call() []step {
+	key := tr.permit()
+	steps := []step{{act: pick(tr.Rand, "permit", "permit", "permitted"), media: key}}
+	f := frame{source: key.Remote, protocol: protoUDP, from: pick[uint16](tr.Rand, 5060, 40000), port: key.LocalPort, content: make([]byte, 172)}
+	if !f.source.IsValid() {
+		f.source = tr.remote(tr.IntN(2))
+	}
+	f.content[0] = 0x80
+	tr.recent = append(tr.recent, f)
+	if tr.IntN(3) == 0 {
+		steps = append(steps, step{act: "out", frame: f.outward().bytes()})
+	}
+	steps = append(steps, step{act: "in", frame: tr.spoil(f.bytes())})
+	if tr.IntN(3) == 0 {
+		steps = append(steps, step{act: "cut", media: tr.cut()}, step{act: "out", frame: tr.spoil(f.outward().bytes())})
+	}
+	return append(steps, step{act: "in", frame: f.bytes()})
+}
+
+// permit and cut make keys of media that this story's frames may well be of.
+func (tr *traffic) permit() appliance.MediaKey {
+	key := appliance.MediaKey{Remote: tr.remote(tr.IntN(2)), RemotePort: uint16(tr.IntN(2)), LocalPort: pick(tr.Rand, tr.ports...)}
+	switch tr.IntN(40) {
+	case 0:
+		return appliance.MediaKey{}
+	case 1, 2, 3, 4, 5, 6:
+		key.Remote = netip.Addr{}
+	}
+	return key
+}
+
+func (tr *traffic) cut() appliance.MediaKey {
+	key := appliance.MediaKey{Remote: tr.remote(tr.IntN(2)), RemotePort: pick[uint16](tr.Rand, 5060, 443, 40000), LocalPort: pick(tr.Rand, tr.ports...)}
+	if len(tr.recent) > 0 && tr.IntN(2) == 0 {
+		f := pick(tr.Rand, tr.recent...)
+		key = appliance.MediaKey{Remote: f.source, RemotePort: max(1, f.from), LocalPort: f.port}
+	}
+	switch tr.IntN(3) {
+	case 0:
+		key.LocalPort = 0
+	case 1:
+		if key.LocalPort != 0 {
+			key.RemotePort = 0
+		}
+	}
+	return key
 }
 
 func (tr *traffic) remote(family int) netip.Addr { return pick(tr.Rand, tr.remotes[family]...) }
@@ -311,14 +368,25 @@ func (tr *traffic) gre(kind uint16) []byte {
 
 // content makes a payload: near to a SIP message in half of the cases.
 func (tr *traffic) content() []byte {
-	switch tr.IntN(8) {
+	switch tr.IntN(10) {
 	case 0, 1, 2:
 		return tr.request()
+	case 8, 9:
+		return tr.rtp()
 	case 3:
 		answer := "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.1\r\n\r\n"
 		return []byte(answer[:pick(tr.Rand, len(answer), len(answer), 7, 8, 9, tr.IntN(12))])
 	}
 	return make([]byte, tr.IntN(40))
+}
+
+// rtp makes what looks like RTP or RTCP, nearly.
+func (tr *traffic) rtp() []byte {
+	out := make([]byte, pick(tr.Rand, 172, 32, 12, 8, 16, 11, 7, tr.IntN(80)))
+	head := []byte{pick[byte](tr.Rand, 0x80, 0x80, 0x80, 0x90, 0x82, 0x8f, 0x40, 0xc0, 0xbf), pick[byte](tr.Rand, 0, 8, 0x80, 18, 34, 35, 95, 96, 101, 127, 191, 192, 200, 201, 223, 224, byte(tr.Uint32())),
+		0, pick(tr.Rand, byte(tr.IntN(10)), byte(len(out)/4-1))}
+	copy(out, head)
+	return out
 }
 
 func (tr *traffic) request() []byte {

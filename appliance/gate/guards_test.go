@@ -86,6 +86,7 @@ func randomGuard(random *rand.Rand) rules.Guard {
 	for service := range guard.Limits {
 		guard.Limits[service] = randomLimit(random)
 	}
+	guard.Media = rules.MediaGuard(random.IntN(3))
 	if random.IntN(40) == 0 {
 		enlarge(random, &guard)
 	}

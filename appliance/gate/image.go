@@ -22,10 +22,7 @@ type image struct {
 	pages map[bpf.GatePlace][]byte // pageSize bytes each
 }
 
-const (
-	pageSize  = int(bpf.GateGeometryPAGE_SIZE)
-	lineBytes = 64 // of a line, a node and a leaf: one cache line
-)
+const pageSize = int(bpf.GateGeometryPAGE_SIZE)
 
 func (i *image) page(place bpf.GatePlace) []byte {
 	if i.pages[place] == nil {
@@ -45,6 +42,7 @@ func compileImage(guard rules.Guard, digest string) (*image, error) {
 			Magic:  uint32(bpf.GateFormatFORMAT_MAGIC),
 			Layout: uint32(bpf.GateFormatFORMAT_LAYOUT),
 			Feeds:  uint32(len(guard.Feeds)),
+			Media:  uint32(guard.Media),
 		},
 		pages: map[bpf.GatePlace][]byte{},
 	}
@@ -107,8 +105,8 @@ func compileLimits(head *bpf.GateImage, guard rules.Guard) (mistakes appliance.E
 	return mistakes
 }
 
-// compileTables lays out both tables of both families. Lines and nodes of the
-// allowlist come first, so that a large feed can't move them.
+// compileTables lays out both tables of both families. Lines of the allowlist
+// come first, so that a large feed can't move them.
 func (i *image) compileTables(guard rules.Guard) appliance.Errors {
 	if len(guard.Feeds) > rules.MaxFeeds {
 		return appliance.Errors{invalid("feeds", "%d feeds; the gate holds %d", len(guard.Feeds), rules.MaxFeeds)}
@@ -124,13 +122,10 @@ func (i *image) compileTables(guard rules.Guard) appliance.Errors {
 	return append(mistakes, t.addV6(bpf.GateTableTABLE_FEED, feedRuns(guard.Feeds, ranges6))...)
 }
 
-// tables is where the next line and node of an image go. Nodes of each table have
-// numbers in the image and, from nearNodes on, in the pages.
+// tables is an image that is being filled.
 type tables struct {
 	*image
-	lines int
-	near  int // of the table that is being filled
-	far   int
+	lines int // how many it has
 }
 
 func checkSources(sources []rules.Source) (mistakes appliance.Errors) {

@@ -42,7 +42,7 @@ func loadProgram(t testing.TB) program {
 	check(t, o.loadPrograms(specs))
 	check(t, o.dispatch())
 	return program{t, o, &Gate{
-		config: Config{Now: time.Now}, report: func(appliance.Event) {}, specs: specs, kernel: o, turned: time.Now(),
+		config: Config{Now: time.Now}, report: func(appliance.Event) {}, specs: specs, kernel: o, media: o, turned: time.Now(),
 	}}
 }
 
@@ -111,23 +111,46 @@ func (p program) judgeBy(run func(frame []byte) appliance.Verdict, frame []byte)
 }
 
 // egress shows a frame to the program on the way out.
-func (p program) egress(frame []byte) {
+func (p program) egress(frame []byte) appliance.Verdict {
 	p.Helper()
 	result, _, err := p.Egress.Test(frame)
 	if errors.Is(err, unix.EINVAL) {
-		return // the kernel makes no packet of it: its IP header is cut
+		return appliance.Allow // the kernel makes no packet of it: its IP header is cut
 	}
 	check(p, err)
-	if int32(result) != -1 { // TC_ACT_UNSPEC
-		p.Fatalf("the way out answers %d for %s", int32(result), hex.EncodeToString(frame))
+	switch int32(result) {
+	case -1: // TC_ACT_UNSPEC
+		return appliance.Allow
+	case 2: // TC_ACT_SHOT
+		return appliance.Block
 	}
+	p.Fatalf("the way out answers %d for %s", int32(result), hex.EncodeToString(frame))
+	return appliance.Block
+}
+
+func (p program) permit(key appliance.MediaKey, until time.Duration) {
+	p.Helper()
+	check(p, p.gate.Permit(until-sinceBoot(), key))
+}
+
+func (p program) cut(key appliance.MediaKey, until time.Duration) {
+	p.Helper()
+	check(p, p.gate.Cut(until-sinceBoot(), key))
+}
+
+func (p program) uncut(key appliance.MediaKey) {
+	p.Helper()
+	check(p, p.gate.Uncut(key))
+}
+
+func sinceBoot() time.Duration {
+	now := time.Now()
+	return time.Duration(bootTime(now, now))
 }
 
 func (p program) ban(source netip.Addr, until time.Duration) {
 	p.Helper()
-	now := time.Now()
-	boot := time.Duration(bootTime(now, now))
-	check(p, p.gate.Ban(appliance.Ban{Source: netip.PrefixFrom(source, source.BitLen()), Until: now.Add(until - boot), Reason: "test"}))
+	check(p, p.gate.Ban(appliance.Ban{Source: netip.PrefixFrom(source, source.BitLen()), Until: time.Now().Add(until - sinceBoot()), Reason: "test"}))
 }
 
 func (p program) unban(source netip.Addr) {
@@ -144,6 +167,10 @@ func (p program) forget() {
 	empty(p, p.Flows, bpf.GateFlow{})
 	empty(p, p.Fragments, bpf.GateFragment{})
 	empty(p, p.Meters, bpf.GateSource{})
+	empty(p, p.MediaOk, bpf.GateMedia{})
+	empty(p, p.MediaCut, bpf.GateMedia{})
+	empty(p, p.MediaFlows, bpf.GateFlow{})
+	check(p, p.gate.Uncut())
 	check(p, p.BanFront.Put(uint32(0), bytesOf(&bpf.GateFront{})))
 	check(p, p.FlowFront.Put(uint32(0), bytesOf(&bpf.GateFront{})))
 }

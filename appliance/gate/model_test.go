@@ -111,7 +111,8 @@ func (c *comparison) compare(s story) {
 	agree := true
 	for i, step := range s.steps {
 		reason := step.model(&guard, m)
-		if step.act != "in" {
+		if step.act != "in" && reason != appliance.ReasonMediaCutOut {
+			agree = agree && (step.act != "out" || verdicts[i] == appliance.Allow)
 			continue
 		}
 		agree = agree && verdicts[i] == reason.Verdict()
@@ -147,8 +148,10 @@ func (c *comparison) blame(s story, otherwise string) {
 	m, guard := &rules.Memory{Now: present}, s.guard
 	for i, step := range s.steps {
 		if step.act != "in" {
-			step.kernel(c.kernel, s.guard)
-			step.model(&guard, m)
+			got, want := step.kernel(c.kernel, s.guard), step.model(&guard, m)
+			if step.act == "out" && got != want.Verdict() {
+				c.Fatalf("kernel says %v, model %v (-seed %d) of the last frame, which leaves, of\n%s", got, want, *seed, story{s.guard, s.steps[:i+1]})
+			}
 			continue
 		}
 		_, got := c.kernel.judge(step.frame)

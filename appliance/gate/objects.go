@@ -56,6 +56,9 @@ func (o *objects) maps() map[string]**ebpf.Map {
 		bpf.GateMapBans:       &o.Bans,
 		bpf.GateMapBanFront:   &o.BanFront,
 		bpf.GateMapMeters:     &o.Meters,
+		bpf.GateMapMediaCut:   &o.MediaCut,
+		bpf.GateMapMediaOk:    &o.MediaOk,
+		bpf.GateMapMediaFlows: &o.MediaFlows,
 	}
 }
 

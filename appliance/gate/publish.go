@@ -95,7 +95,7 @@ func (t tray) putPages(base uint32, pages map[bpf.GatePlace][]byte) error {
 }
 
 // putAll puts many pages in one grace period: by one call where the kernel can
-// (6.8), where not by many at once, which wait together.
+// (6.8), where not by many at once.
 func (t tray) putAll(slots []uint32, maps []*ebpf.Map) error {
 	if len(slots) == 0 {
 		return nil
@@ -106,7 +106,7 @@ func (t tray) putAll(slots []uint32, maps []*ebpf.Map) error {
 	}
 	_, err := t.pages.BatchUpdate(slots, fds, nil)
 	if errors.Is(err, ebpf.ErrNotSupported) {
-		err = t.putAtOnce(slots, maps)
+		err = atOnce(len(slots), func(i int) error { return t.pages.Put(slots[i], maps[i]) })
 	}
 	if err != nil {
 		return fmt.Errorf("put pages: %w", err)
@@ -114,12 +114,14 @@ func (t tray) putAll(slots []uint32, maps []*ebpf.Map) error {
 	return nil
 }
 
-func (t tray) putAtOnce(slots []uint32, maps []*ebpf.Map) (err error) {
+// atOnce does n things side by side: kernels before 6.8 wait for a grace period in
+// each call that touches a map of maps, and for one if the calls are many at once.
+func atOnce(n int, do func(i int) error) (err error) {
 	done := make(chan error)
-	for i, slot := range slots {
-		go func() { done <- t.pages.Put(slot, maps[i]) }()
+	for i := range n {
+		go func() { done <- do(i) }()
 	}
-	for range slots {
+	for range n {
 		err = errors.Join(err, <-done)
 	}
 	return err
@@ -141,18 +143,22 @@ func (t tray) clearPages(base uint32) error {
 }
 
 // usedSlots lists the slots of one half that hold a page.
-func (t tray) usedSlots(base uint32) ([]uint32, error) {
-	var used []uint32
-	for slot := base; slot < base+pageHalf; slot++ {
-		var id ebpf.MapID
-		err := t.pages.Lookup(slot, &id)
+func (t tray) usedSlots(base uint32) (used []uint32, err error) {
+	var ids [bpf.GatePlacePLACE_HALF]ebpf.MapID
+	err = atOnce(len(ids), func(i int) error {
+		err := t.pages.Lookup(base+uint32(i), &ids[i])
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			continue
+			return nil
 		}
-		if err != nil {
-			return nil, fmt.Errorf("look up page: %w", err)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up pages: %w", err)
+	}
+	for i, id := range ids {
+		if id != 0 {
+			used = append(used, base+uint32(i))
 		}
-		used = append(used, slot)
 	}
 	return used, nil
 }

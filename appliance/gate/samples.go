@@ -24,7 +24,8 @@ import (
 // sources share. A flood of one kind spends its own cells and no others.
 const samplePeriod = 100 * time.Millisecond
 
-// Run delivers samples of dropped packets until ctx ends; then it returns nil.
+// Run delivers samples of dropped packets until ctx ends; then it returns nil. Of
+// media that no call negotiated it reports events, also where that passed.
 // Tallies are exact; samples are for display, and say how many drops they stand
 // for. While nobody runs it, the program takes no samples. deliver must not
 // block.
@@ -38,11 +39,20 @@ func (g *Gate) Run(ctx context.Context, deliver func(appliance.Drop)) error {
 	if err := g.drain(reader, time.Now(), func(appliance.Drop) {}); err != nil {
 		return err
 	}
+	known := strays{}
+	sort := func(sample appliance.Drop) {
+		if isStray(sample.Reason) {
+			g.tell(known, sample)
+		}
+		if sample.Reason.Verdict() == appliance.Block {
+			deliver(sample)
+		}
+	}
 	for ctx.Err() == nil {
 		if err := g.renewBudget(); err != nil {
 			return err
 		}
-		if err := g.drain(reader, time.Now().Add(samplePeriod), deliver); err != nil {
+		if err := g.drain(reader, time.Now().Add(samplePeriod), sort); err != nil {
 			return err
 		}
 	}
@@ -69,8 +79,7 @@ func (g *Gate) renewBudget() error {
 	if g.kernel == nil {
 		return errClosed
 	}
-	g.control.Epoch++
-	return g.putControl()
+	return g.setControl(g.kernel, func(c *bpf.GateControl) { c.Epoch++ })
 }
 
 // drain delivers what has come by the deadline. The program wakes nobody, so

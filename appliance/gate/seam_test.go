@@ -18,10 +18,13 @@ type kernel interface {
 	verdict(frame []byte) appliance.Verdict
 	judge(frame []byte) (appliance.Verdict, appliance.Reason)
 	tallies() appliance.Tallies // since the program was loaded
-	egress(frame []byte)
+	egress(frame []byte) appliance.Verdict
 	ban(source netip.Addr, until time.Duration) // since boot
 	unban(source netip.Addr)
-	forget() // bans, flows, fragments and meters
+	permit(key appliance.MediaKey, until time.Duration)
+	cut(key appliance.MediaKey, until time.Duration)
+	uncut(key appliance.MediaKey)
+	forget() // bans, flows, fragments, meters, permits and cuts
 }
 
 // loadKernel returns the kernel's side, or skips where there is none to load.

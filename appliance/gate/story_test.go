@@ -25,9 +25,10 @@ const (
 
 // step is one thing that happens to a gate.
 type step struct {
-	act    string // in, out, ban, lapse (a ban that has run out), unban or strip
+	act    string // in, out, ban, lapse (a ban that has run out), unban, strip, permit, cut, uncut, or permitted and cutted, which have run out
 	frame  []byte
 	source netip.Addr
+	media  appliance.MediaKey
 }
 
 func (s step) String() string {
@@ -36,6 +37,12 @@ func (s step) String() string {
 		return s.act + " " + hex.EncodeToString(s.frame)
 	case s.source.IsValid():
 		return s.act + " " + s.source.String()
+	case s.act != "strip":
+		remote := "anybody"
+		if s.media.Remote.IsValid() {
+			remote = s.media.Remote.String()
+		}
+		return fmt.Sprintf("%s %s %d %d", s.act, remote, s.media.RemotePort, s.media.LocalPort)
 	}
 	return s.act
 }
@@ -53,13 +60,17 @@ func stripped(guard rules.Guard) rules.Guard {
 	return guard
 }
 
-// model does the step to the model; of a frame that enters it returns the reason.
+// model does the step to the model; of a frame that enters it returns the reason,
+// and of one that leaves and is dropped.
 func (s step) model(guard *rules.Guard, m *rules.Memory) (reason appliance.Reason) {
 	switch s.act {
 	case "in":
 		_, reason = guard.Judge(s.frame, m)
 	case "out":
-		guard.Egress(s.frame, m)
+		if guard.Egress(s.frame, m) == appliance.Block {
+			return appliance.ReasonMediaCutOut
+		}
+		return appliance.ReasonNotGuarded
 	case "ban":
 		m.Ban(s.source, future)
 	case "lapse":
@@ -68,18 +79,27 @@ func (s step) model(guard *rules.Guard, m *rules.Memory) (reason appliance.Reaso
 		m.Unban(s.source)
 	case "strip":
 		*guard = stripped(*guard)
+	case "permit":
+		m.Permit(s.media, future)
+	case "permitted":
+		m.Permit(s.media, past)
+	case "cut":
+		m.Cut(s.media, future)
+	case "cutted":
+		m.Cut(s.media, past)
+	case "uncut":
+		m.Uncut(s.media)
 	}
 	return reason
 }
 
-// kernel does the step to the kernel; of a frame that enters it returns the
-// verdict.
+// kernel does the step to the kernel; of a frame it returns the verdict.
 func (s step) kernel(k kernel, guard rules.Guard) (verdict appliance.Verdict) {
 	switch s.act {
 	case "in":
 		return k.verdict(s.frame)
 	case "out":
-		k.egress(s.frame)
+		return k.egress(s.frame)
 	case "ban":
 		k.ban(s.source, future)
 	case "lapse":
@@ -88,6 +108,16 @@ func (s step) kernel(k kernel, guard rules.Guard) (verdict appliance.Verdict) {
 		k.unban(s.source)
 	case "strip":
 		k.enforce(stripped(guard))
+	case "permit":
+		k.permit(s.media, future)
+	case "permitted":
+		k.permit(s.media, past)
+	case "cut":
+		k.cut(s.media, future)
+	case "cutted":
+		k.cut(s.media, past)
+	case "uncut":
+		k.uncut(s.media)
 	}
 	return verdict
 }
@@ -119,6 +149,9 @@ func (s story) String() string {
 			line("limit %d %d %d", service, limit.PerSecond, limit.Burst)
 		}
 	}
+	if s.guard.Media != rules.MediaOff {
+		line("media %d", s.guard.Media)
+	}
 	for _, step := range s.steps {
 		line("%s", step)
 	}
@@ -147,7 +180,8 @@ func readStory(text string) (s story, err error) {
 }
 
 func (s *story) read(kind string, words []string) error {
-	wants, known := map[string]int{"port": 2, "source": 3, "limit": 3, "strip": 0, "in": 1, "out": 1, "ban": 1, "lapse": 1, "unban": 1}[kind]
+	wants, known := map[string]int{"port": 2, "source": 3, "limit": 3, "strip": 0, "in": 1, "out": 1, "ban": 1, "lapse": 1, "unban": 1,
+		"media": 1, "permit": 3, "permitted": 3, "cut": 3, "cutted": 3, "uncut": 3}[kind]
 	if known && len(words) != wants {
 		return fmt.Errorf("%d words, want %d", len(words), wants)
 	}
@@ -174,12 +208,30 @@ func (s *story) read(kind string, words []string) error {
 	case "strip":
 		s.steps = append(s.steps, step{act: kind})
 		return nil
+	case "media":
+		mode, err := strconv.Atoi(words[0])
+		s.guard.Media = rules.MediaGuard(mode)
+		return err
+	case "permit", "permitted", "cut", "cutted", "uncut":
+		key, err := readMedia(words)
+		s.steps = append(s.steps, step{act: kind, media: key})
+		return err
 	case "ban", "lapse", "unban":
 		source, err := netip.ParseAddr(words[0])
 		s.steps = append(s.steps, step{act: kind, source: source})
 		return err
 	}
 	return fmt.Errorf("no such thing")
+}
+
+func readMedia(words []string) (key appliance.MediaKey, err error) {
+	if words[0] != "anybody" {
+		if key.Remote, err = netip.ParseAddr(words[0]); err != nil {
+			return key, err
+		}
+	}
+	_, err = fmt.Sscan(words[1]+" "+words[2], &key.RemotePort, &key.LocalPort)
+	return key, err
 }
 
 // numbersIn returns a service and what follows it.
