@@ -19,6 +19,15 @@ const (
 	EventGate EventKind = "gate"
 	// EventRegistration reports a REGISTER accepted by the far end.
 	EventRegistration EventKind = "registration"
+	// EventFraud reports what the behaviour engine found and did.
+	EventFraud EventKind = "fraud"
+	// EventCut reports how far the cut of a call has come; Subject is the record's ID.
+	EventCut EventKind = "cut"
+	// EventGuard reports what the guard found out about a source, and an account
+	// that is used from elsewhere or with something else than before.
+	EventGuard EventKind = "guard"
+	// EventTrunk reports that a trunk's target went down or came back.
+	EventTrunk EventKind = "trunk"
 	// EventDaemon reports the daemon's own life cycle.
 	EventDaemon EventKind = "daemon"
 )
@@ -58,19 +67,54 @@ type Call struct {
 	Start     time.Time `json:"start"`
 	Answer    time.Time `json:"answer,omitzero"`
 	End       time.Time `json:"end,omitzero"`
-	From      string    `json:"from"`    // the user part of From: a label, never proof
-	Source    string    `json:"source"`  // address and port that sent the request
-	Dialled   string    `json:"dialled"` // what was dialled, as read
-	Number    string    `json:"number"`  // the E.164 number that decided, with +, or empty
-	Label     string    `json:"label"`   // country or service, for display
-	Trunk     string    `json:"trunk"`
-	Verdict   Verdict   `json:"verdict"`
-	Reason    Reason    `json:"reason"`
-	Rule      string    `json:"rule"` // the prefix that decided, such as +252
-	List      string    `json:"list"` // the list that holds the rule
-	Why       string    `json:"why"`  // the rule's reason, for a person
-	Status    int       `json:"status"`
+	From      string    `json:"from"`   // the user part of From: a label, never proof
+	Source    string    `json:"source"` // address and port that sent the request
+	// Account is who is calling, empty where only the source is known.
+	Account     string      `json:"account"`
+	Attribution Attribution `json:"attribution"`
+	Dialled     string      `json:"dialled"` // what was dialled, as read
+	Number      string      `json:"number"`  // the E.164 number that decided, with +, or empty
+	Label       string      `json:"label"`   // country or service, for display
+	Trunk       string      `json:"trunk"`
+	Verdict     Verdict     `json:"verdict"`
+	Reason      Reason      `json:"reason"`
+	Rule        string      `json:"rule"` // the prefix that decided, such as +252
+	List        string      `json:"list"` // the list that holds the rule
+	Why         string      `json:"why"`  // the rule's reason, for a person
+	Status      int         `json:"status"`
+	// Forwarded says that the call carries another one on: it names who was called
+	// before, or it left the same PBX within 2 s of a call that came in, with the
+	// same caller or media.
+	Forwarded bool `json:"forwarded,omitempty"`
+	// Hairpin says that a call from a trunk claims to come from a number of this
+	// site: a sign of callback fraud.
+	Hairpin bool `json:"hairpin,omitempty"`
+	// Overlap says that the dialled string grew out of one that was tried before.
+	Overlap bool `json:"overlap,omitempty"`
+	// Digits is how many digits were signalled by INFO after the call was set up.
+	Digits int `json:"digits,omitempty"`
+	// Ended says why the box itself ended the call, empty where one side did.
+	Ended Ended `json:"ended,omitempty"`
+	// Tries counts the INVITEs of this record: one that is sent again with
+	// credentials, or after a refusal, is the same attempt (Call-ID and From tag).
+	Tries int `json:"tries,omitempty"`
+	// Attempt is the ID of the first record of the same attempt where this is
+	// another one, because more digits were dialled. Whoever counts attempts counts
+	// records without it. Another number under the same Call-ID is another attempt:
+	// else nothing would be counted of whoever uses one for all calls.
+	Attempt string `json:"attempt,omitempty"`
+	Trail   *Trail `json:"trail,omitempty"` // nil in lists
 }
+
+// Ended says why the box ended an answered call.
+type Ended string
+
+const (
+	// EndedLongest is a call that reached its longest duration.
+	EndedLongest Ended = "longest"
+	// EndedLost is a call of which one side no longer knows.
+	EndedLost Ended = "lost"
+)
 
 // Drop is one sampled packet that the gate dropped.
 type Drop struct {

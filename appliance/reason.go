@@ -28,6 +28,9 @@ const (
 	ReasonFeed
 	ReasonRateLimit
 	ReasonSIPPayload
+	ReasonMediaCut
+	ReasonMediaStray
+	ReasonMediaCutOut // the only one of packets that leave
 )
 
 // Packets that the gate passes.
@@ -41,6 +44,8 @@ const (
 	ReasonOpenService
 	ReasonReply
 	ReasonExempt
+	ReasonMedia
+	ReasonMediaObserved
 )
 
 // FirstCallReason is the lowest value that the kernel never uses.
@@ -67,6 +72,18 @@ const (
 	ReasonForeignHost
 )
 
+// Calls that are refused for how they are made: by the behaviour engine.
+const (
+	ReasonTollBlock Reason = 96 + iota
+	ReasonHours
+	ReasonSuspicion
+	ReasonCredit
+	ReasonForwarded
+)
+
+// ReasonReleased lets one number pass that a list blocks, for a while.
+const ReasonReleased Reason = 76
+
 // Messages that are refused for what they are.
 const (
 	ReasonMalformedMessage Reason = 112 + iota
@@ -81,7 +98,29 @@ const (
 	ReasonNoTrunk
 	ReasonBody
 	ReasonShutdown
+	ReasonRegistrationSource
+	ReasonScanner
+	ReasonSlowed
+	ReasonUnregistered
+	ReasonTLS
+	ReasonSIPS
 )
+
+// Packets from the LAN that the egress lock meets. The kernel counts them, in
+// nftables.
+const (
+	ReasonIntercepted Reason = 160 + iota
+	ReasonNoInspector
+	ReasonEgressSIP
+	ReasonOpaqueTLS
+	ReasonOpaqueTLSPassed
+	ReasonEgressVoIP
+	ReasonEgressPassed
+	ReasonEgressPayload
+)
+
+// ReasonCut is of a call that was ended here after it had been let through.
+const ReasonCut Reason = 176
 
 type reasonText struct {
 	name     string
@@ -108,6 +147,10 @@ var reasons = map[Reason]reasonText{
 	ReasonRateLimit:       {"rate_limit", "the source sends more than its limit", Block},
 	ReasonSIPPayload:      {"sip_payload", "a SIP request from a stranger to another port", Block},
 
+	ReasonMediaCut:    {"media_cut", "media of a call that was cut", Block},
+	ReasonMediaStray:  {"media_stray", "media that no call negotiated", Block},
+	ReasonMediaCutOut: {"media_cut_out", "media that a cut call still sends", Block},
+
 	ReasonNotIP:         {"not_ip", "not an IP packet", Allow},
 	ReasonOtherProtocol: {"other_protocol", "neither TCP nor UDP", Allow},
 	ReasonNotGuarded:    {"not_guarded", "the port is not guarded", Allow},
@@ -117,6 +160,9 @@ var reasons = map[Reason]reasonText{
 	ReasonOpenService:   {"open_service", "the port is open to the internet", Allow},
 	ReasonReply:         {"reply", "a reply to a flow that began inside", Allow},
 	ReasonExempt:        {"exempt", "the interface is not a WAN of ours", Allow},
+
+	ReasonMedia:         {"media", "media that a call negotiated", Allow},
+	ReasonMediaObserved: {"media_observed", "media that no call negotiated, only observed", Allow},
 
 	ReasonEmergency:          {"emergency", "an emergency number", Allow},
 	ReasonInternal:           {"internal", "an internal call", Allow},
@@ -133,6 +179,13 @@ var reasons = map[Reason]reasonText{
 	ReasonUnreadableNumber: {"unreadable_number", "the number can't be read safely", Block},
 	ReasonForeignHost:      {"foreign_host", "the host is neither a trunk nor the PBX", Block},
 
+	ReasonTollBlock: {"toll_block", "a toll-block is in force", Block},
+	ReasonHours:     {"hours", "outside business hours", Block},
+	ReasonSuspicion: {"suspicion", "the call looks like fraud", Block},
+	ReasonCredit:    {"credit", "a money limit is used up", Block},
+	ReasonForwarded: {"forwarded", "a forwarded call may not go there", Block},
+	ReasonReleased:  {"released", "the number was released for a while", Allow},
+
 	ReasonMalformedMessage: {"malformed_message", "the SIP message breaks the grammar", Block},
 	ReasonUnknownDialog:    {"unknown_dialog", "no such dialog", Block},
 	ReasonUnknownSource:    {"unknown_source", "the sender is neither on the LAN nor a trunk", Block},
@@ -145,6 +198,22 @@ var reasons = map[Reason]reasonText{
 	ReasonNoTrunk:          {"no_trunk", "no trunk can carry the call", Block},
 	ReasonBody:             {"body", "the message body is not understood", Block},
 	ReasonShutdown:         {"shutdown", "the box is being restarted", Block},
+	ReasonTLS:              {"tls", "no TLS could be agreed on", Block},
+	ReasonSIPS:             {"sips", "a sips URI asks for TLS where there is none", Block},
+
+	ReasonIntercepted:        {"intercepted", "SIP that was handed to the inspector on its way", Allow},
+	ReasonNoInspector:        {"no_inspector", "SIP for the inspector while there is none", Block},
+	ReasonEgressSIP:          {"egress_sip", "SIP from the LAN past the inspector", Block},
+	ReasonOpaqueTLS:          {"opaque_tls", "SIP over TLS from the LAN, which can't be inspected", Block},
+	ReasonOpaqueTLSPassed:    {"opaque_tls_passed", "SIP over TLS from the LAN to a trunk, uninspected", Allow},
+	ReasonEgressVoIP:         {"egress_voip", "telephony other than SIP from the LAN", Block},
+	ReasonEgressPassed:       {"egress_passed", "telephony other than SIP that the settings let out", Allow},
+	ReasonEgressPayload:      {"egress_payload", "SIP from the LAN to another port", Block},
+	ReasonCut:                {"cut", "the call was cut", Block},
+	ReasonRegistrationSource: {"registration_source", "the account may not register from there", Block},
+	ReasonScanner:            {"scanner", "the source is a scanner, or ignored for what it did", Block},
+	ReasonSlowed:             {"slowed", "the account was wrong too often and is slowed down", Block},
+	ReasonUnregistered:       {"unregistered", "nobody is registered from that source on the WAN", Block},
 }
 
 // Reasons returns every named reason, in ascending order.
