@@ -27,7 +27,8 @@ func unescape(s string) (string, error) {
 		}
 		out = append(out, c)
 	}
-	return string(out), printable(string(out))
+	decoded := string(out)
+	return decoded, printable(decoded)
 }
 
 func printable(s string) error {
@@ -90,7 +91,8 @@ func canonical(s string, typed bool) (string, error) {
 			return "", unreadable("a character that is never dialled: " + string(c))
 		}
 	}
-	return string(out), checkLength(string(out))
+	reduced := string(out)
+	return reduced, checkLength(reduced)
 }
 
 func checkLength(s string) error {
@@ -101,6 +103,16 @@ func checkLength(s string) error {
 		return unreadable("longer than 64 digits")
 	}
 	return nil
+}
+
+// symbolic reports whether s holds a star, a hash or a plus.
+func symbolic(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c == '*' || c == '#' || c == '+' {
+			return true
+		}
+	}
+	return false
 }
 
 // bare reports whether s is canonical already, as nearly every call is.

@@ -1,6 +1,9 @@
 package dialplan
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Site is what a plan needs to know of the place where numbers are dialled.
 type Site struct {
@@ -118,3 +121,17 @@ func (p *Plan) CountryCode() string { return p.home.cc }
 // Label names the country or service of an E.164 number in English, for
 // display; empty where nobody knows.
 func (p *Plan) Label(number string) string { return p.labels.of(number) }
+
+// Local returns how a number abroad would be dialled at home if its digits were a
+// number of the home country, whose international prefix is a slip: "0252615550"
+// for "+252615550" in Australia. It is empty where they are none.
+func (p *Plan) Local(number string) string {
+	digits := strings.TrimPrefix(number, "+")
+	if digits == number || !holdsAny(p.home.national, digits) || p.premium(digits) || p.home.abroad != nil && p.home.abroad(digits) {
+		return ""
+	}
+	if len(p.home.trunk) == 0 { // no prefix: the digits alone
+		return digits
+	}
+	return p.home.trunk[0] + digits
+}

@@ -222,7 +222,7 @@ func (r *reader) walk(s string, via int, m mode) meaning {
 		return nothing
 	}
 	is := r.stripCodes(s, via, m)
-	if strings.ContainsAny(s, "*#+") {
+	if symbolic(s) {
 		if is != national {
 			r.feature(s, via)
 		}

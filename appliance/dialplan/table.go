@@ -3,7 +3,6 @@ package dialplan
 import (
 	"fmt"
 	"slices"
-	"sort"
 )
 
 // MaxDigits is the longest E.164 number (ITU-T E.164, section 6).
@@ -90,11 +89,18 @@ func (t *Table) Lookup(number string) (int, bool) {
 		return 0, false
 	}
 	at := position(number)
-	i := sort.Search(len(t.edges), func(i int) bool { return t.edges[i] > at }) - 1
-	if i < 0 || t.owner[i] == none {
+	low, high := 0, len(t.edges) // the first edge behind at lies between
+	for low < high {
+		if middle := int(uint(low+high) >> 1); t.edges[middle] > at {
+			high = middle
+		} else {
+			low = middle + 1
+		}
+	}
+	if low == 0 || t.owner[low-1] == none {
 		return 0, false
 	}
-	return int(t.owner[i]), true
+	return int(t.owner[low-1]), true
 }
 
 // span is the width of the interval of a prefix by its number of digits.

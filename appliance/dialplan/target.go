@@ -97,6 +97,9 @@ func parseSIP(s string) (Target, error) {
 
 // hasMAddr looks in the URI parameters, which end where the headers begin.
 func hasMAddr(params string) bool {
+	if params == "" {
+		return false
+	}
 	params, _, _ = strings.Cut(params, "?")
 	for param := range strings.SplitSeq(params, ";") {
 		name, _, _ := strings.Cut(param, "=")
@@ -121,10 +124,21 @@ func parseHost(s string) (string, error) {
 	if port != "" && !validPort(port) {
 		return "", unreadable("the host's port is not a number from 1 to 65535")
 	}
-	if host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("<>[]%\"", r) }) {
+	if host == "" || stray(host) {
 		return "", unreadable("the host part is empty or holds a stray character")
 	}
 	return strings.ToLower(host), nil
+}
+
+// stray reports whether a host holds a character that no host does.
+func stray(host string) bool {
+	for i := range len(host) {
+		switch c := host[i]; {
+		case c <= ' ' || c > '~', c == '<', c == '>', c == '[', c == ']', c == '%', c == '"':
+			return true
+		}
+	}
+	return false
 }
 
 func validPort(s string) bool {

@@ -9,18 +9,22 @@ import (
 // The raw structs are the document as it stands on disk and on the wire. Only
 // refine turns one into a Policy.
 type rawPolicy struct {
-	Schema       int                  `json:"schema"`
-	Serial       uint64               `json:"serial"`
-	Issuer       string               `json:"issuer"`
-	Issued       string               `json:"issued,omitempty"`
-	Ports        document.RawPorts    `json:"ports"`
-	Providers    []rawProvider        `json:"providers"`
-	Admins       []rawAdmin           `json:"admins"`
-	Tunnels      []document.RawTunnel `json:"tunnels"`
-	Feeds        []document.RawFeed   `json:"feeds"`
-	Limits       document.RawLimits   `json:"limits"`
-	Destinations *rawDestinations     `json:"destinations"`
-	Grants       rawGrants            `json:"grants"`
+	Schema       int                   `json:"schema"`
+	Serial       uint64                `json:"serial"`
+	Issuer       string                `json:"issuer"`
+	Issued       string                `json:"issued,omitempty"`
+	Ports        document.RawPorts     `json:"ports"`
+	Providers    []rawProvider         `json:"providers"`
+	Admins       []rawAdmin            `json:"admins"`
+	Tunnels      []document.RawTunnel  `json:"tunnels"`
+	Feeds        []document.RawFeed    `json:"feeds"`
+	Limits       document.RawLimits    `json:"limits"`
+	Destinations *rawDestinations      `json:"destinations"`
+	Fraud        rawFraud              `json:"fraud"`
+	OpaqueTLS    string                `json:"opaque_tls"`
+	Grants       rawGrants             `json:"grants"`
+	Accounts     []document.RawAccount `json:"accounts"`
+	Guard        document.RawGuard     `json:"guard"`
 }
 
 type rawProvider struct {
@@ -51,6 +55,10 @@ type rawGrants struct {
 	Admins     bool `json:"admins"`
 	AdminSIP   bool `json:"admin_sip"`
 	Tunnels    bool `json:"tunnels"`
+	Fraud      bool `json:"fraud"`
+	Accounts   bool `json:"accounts"`
+	Guard      bool `json:"guard"`
+	Egress     bool `json:"egress"`
 	Exceptions int  `json:"exceptions"`
 }
 
@@ -76,7 +84,11 @@ func refine(raw rawPolicy, m document.Mistakes) (Policy, error) {
 		Tunnels:      m.Tunnels("tunnels", raw.Tunnels),
 		Feeds:        m.Feeds("feeds", raw.Feeds),
 		Limits:       m.Limits("limits", raw.Limits),
+		Accounts:     m.Accounts("accounts", raw.Accounts),
+		Guard:        m.Guard("guard", raw.Guard),
 		Destinations: refineDestinations(&m, raw.Destinations),
+		Fraud:        refineFraud(&m, raw.Fraud),
+		OpaqueTLS:    refineOpaqueTLS(&m, raw.OpaqueTLS),
 		Grants:       refineGrants(&m, raw.Grants),
 	}
 	if err := m.Err(); err != nil {
@@ -161,6 +173,20 @@ func refineGrants(m *document.Mistakes, raw rawGrants) Grants {
 	}
 	return Grants{
 		Providers: raw.Providers, Admins: raw.Admins, AdminSIP: raw.AdminSIP,
-		Tunnels: raw.Tunnels, Exceptions: raw.Exceptions,
+		Tunnels: raw.Tunnels, Fraud: raw.Fraud, Accounts: raw.Accounts, Guard: raw.Guard, Egress: raw.Egress, Exceptions: raw.Exceptions,
 	}
+}
+
+// The verdicts on SIP over TLS that crosses the box unread. A policy that names
+// none denies.
+const (
+	opaqueDeny  = "deny"
+	opaqueAllow = "allow"
+)
+
+func refineOpaqueTLS(m *document.Mistakes, raw string) bool {
+	if raw != "" && raw != opaqueDeny && raw != opaqueAllow {
+		m.Add("opaque_tls", "want deny or allow")
+	}
+	return raw == opaqueAllow
 }

@@ -19,12 +19,19 @@ func Encode(p Policy) []byte {
 			Block:    rawList(p.Destinations.Block),
 			Allow:    rawList(p.Destinations.Allow),
 		},
+		Fraud:     encodeFraud(p.Fraud),
+		OpaqueTLS: opaqueDeny,
 		Grants:    rawGrants(p.Grants),
 		Providers: []rawProvider{},
 		Admins:    []rawAdmin{},
 		Tunnels:   document.RawTunnels(p.Tunnels),
 		Feeds:     document.RawFeeds(p.Feeds),
 		Limits:    document.RawLimitsOf(p.Limits),
+		Accounts:  document.RawAccounts(p.Accounts),
+		Guard:     document.RawGuardOf(p.Guard),
+	}
+	if p.OpaqueTLS {
+		raw.OpaqueTLS = opaqueAllow
 	}
 	if !p.Issued.IsZero() {
 		raw.Issued = p.Issued.UTC().Format(time.RFC3339Nano)

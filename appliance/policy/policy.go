@@ -25,11 +25,17 @@ type Policy struct {
 	Ports        Ports     // guarded ports; settings may add to them
 	Providers    []Provider
 	Admins       []Admin
-	Tunnels      []document.Tunnel // peers of tunnels that end on the WAN
-	Feeds        []document.Feed   // must be in force; settings may add to them
-	Limits       document.Limits   // settings may lower them
+	Tunnels      []document.Tunnel  // peers of tunnels that end on the WAN
+	Feeds        []document.Feed    // must be in force; settings may add to them
+	Limits       document.Limits    // settings may lower them
+	Accounts     []document.Account // who may register, and from where; settings may narrow it
+	Guard        document.Guard     // settings may tighten it; what is zero is built in
 	Destinations Destinations
-	Grants       Grants
+	Fraud        Fraud
+	// OpaqueTLS lets SIP over TLS that nobody can look into pass from the LAN, to the
+	// addresses of trunks only. Otherwise it is dropped.
+	OpaqueTLS bool
+	Grants    Grants
 }
 
 // Ports are destination ports, of every transport protocol alike. Only allowed
@@ -75,6 +81,10 @@ type Grants struct {
 	Admins    bool // HTTP sources on the WAN
 	AdminSIP  bool // SIP for those admins
 	Tunnels   bool // peers of tunnels that end on the WAN
+	Fraud     bool // thresholds and limits looser than those here and by default
+	Accounts  bool // accounts that register from the WAN
+	Guard     bool // a guard that is looser than the policy's
+	Egress    bool // telephony other than SIP from the LAN to the internet
 	// Exceptions is the shortest prefix, in digits without the plus, that
 	// settings may allow against a blocking list: 0 grants none; 7 lets single
 	// numbers and small ranges pass but no country; 3 lets a whole country of a
@@ -92,6 +102,6 @@ func Builtin() Policy {
 		Issuer:       "built in",
 		Ports:        Ports{SIP: []uint16{5060, 5061, 50600}, HTTP: []uint16{80, 443, 8080}},
 		Destinations: Destinations{HighRisk: true},
-		Grants:       Grants{Providers: true, Admins: true, AdminSIP: true, Tunnels: true, Exceptions: 3},
+		Grants:       Grants{Providers: true, Admins: true, AdminSIP: true, Tunnels: true, Fraud: true, Accounts: true, Guard: true, Egress: true, Exceptions: 3},
 	}
 }

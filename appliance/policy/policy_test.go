@@ -27,13 +27,16 @@ func complete() Policy {
 		Tunnels: []document.Tunnel{{Name: "core", Network: netip.MustParsePrefix("198.51.100.8/32")}},
 		Feeds: []document.Feed{{Name: "hotspots", Format: feed.FormatRIR, Countries: []string{"SO", "CU"},
 			URL: "https://registry.example/stats", Every: 168 * time.Hour}},
-		Limits: document.Limits{SIP: document.Limit{PerSecond: 50, Burst: 100}},
+		Limits:   document.Limits{SIP: document.Limit{PerSecond: 50, Burst: 100}},
+		Accounts: []document.Account{{User: "200", Remote: []netip.Prefix{netip.MustParsePrefix("198.51.100.128/25")}}},
+		Guard:    document.Guard{Accounts: 25},
 		Destinations: Destinations{
 			HighRisk: true,
 			Block:    []Destination{{"+252", "never used"}},
 			Allow:    []Destination{{"+25261", "a branch <office> & co"}},
 		},
-		Grants: Grants{Admins: true, AdminSIP: true, Tunnels: true, Exceptions: 7},
+		OpaqueTLS: true,
+		Grants:    Grants{Admins: true, AdminSIP: true, Tunnels: true, Egress: true, Exceptions: 7},
 	}
 }
 
@@ -95,7 +98,10 @@ func TestMistakes(t *testing.T) {
 		{"feed name in capitals", `hotspots`, `Hotspots`, "feeds[0].name"},
 		{"feed with a password", `https://registry`, `https://me:secret@registry`, "feeds[0].url"},
 		{"feed every month", `168h`, `720h`, "feeds[0].every"},
+		{"opaque TLS of another mind", `"opaque_tls": "allow"`, `"opaque_tls": "inspect"`, "opaque_tls"},
 		{"limit as text", `"per_second": 50`, `"per_second": "50"`, "limits.sip.per_second"},
+		{"account host bits", `198.51.100.128/25`, `198.51.100.129/25`, "accounts[0].sources[0]"},
+		{"guard beyond sense", `"accounts": 25`, `"accounts": 501`, "guard.accounts"},
 		{"no high_risk", `"high_risk": true,`, ``, "destinations.high_risk"},
 		{"prefix without plus", `"+252"`, `"252"`, "destinations.block[0].prefix"},
 		{"prefix of 16 digits", `"+252"`, `"+2520000000000000"`, "destinations.block[0].prefix"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/policy"
@@ -37,7 +38,9 @@ func (c *compiler) lines() []opening {
 		add(spared, tunnelBit, tunnel.Network, "policy tunnels[%d].network", i)
 	}
 	for i, trunk := range c.settings.Trunks {
-		add(true, sipBit, single(trunk.Address.Addr()), "settings trunks[%d].address", i)
+		if trunk.Address.IsValid() {
+			add(true, sipBit, single(trunk.Address.Addr()), "settings trunks[%d].address", i)
+		}
 		for j, network := range trunk.Networks {
 			add(true, sipBit, network, "settings trunks[%d].networks[%d]", i, j)
 		}
@@ -139,8 +142,12 @@ func (c *compiler) grantTrunks() {
 
 func (c *compiler) grantTrunk(field string, trunk settings.Trunk) {
 	const refusal = "%s is in no network of the policy's providers, and the policy does not let this site add its own"
-	if !c.provided(single(trunk.Address.Addr())) {
+	if trunk.Address.IsValid() && !c.provided(single(trunk.Address.Addr())) {
 		c.fail(appliance.CodeForbidden, field+".address", refusal, trunk.Address.Addr())
+	}
+	if trunk.Host != "" && !c.named(trunk.Host) {
+		c.fail(appliance.CodeForbidden, field+".address",
+			"%s is no name of the policy's providers, and the policy does not let this site add its own", trunk.Host)
 	}
 	for i, network := range trunk.Networks {
 		if !c.provided(network) {
@@ -154,6 +161,18 @@ func (c *compiler) grantTrunk(field string, trunk settings.Trunk) {
 				"%s is no name of the policy's providers, and the policy does not let this site add its own", name)
 		}
 	}
+}
+
+// named reports whether a trunk's host is a name of one of the policy's providers,
+// or has its services among them.
+func (c *compiler) named(host string) bool {
+	return slices.ContainsFunc(c.policy.Providers, func(p policy.Provider) bool {
+		return slices.ContainsFunc(p.Names, func(name string) bool {
+			service, of, _ := strings.Cut(name, "._")
+			_, of, _ = strings.Cut(of, ".")
+			return name == host || strings.HasPrefix(service, "_") && of == host
+		})
+	})
 }
 
 // provided reports whether a network lies inside one of the policy's providers.

@@ -39,6 +39,7 @@ func (r *Rules) Call(c Call) Decision {
 	default:
 		j.worst()
 	}
+	j.misdial()
 	return j.decision
 }
 
@@ -207,6 +208,14 @@ const shortest = 7
 func (j *judgement) ownToPBX(unknown *Judged) bool {
 	d := j.decision.Dialled
 	return j.pbx && len(d) < shortest && d[0] != '+' && (unknown == nil || unknown.Reason == appliance.ReasonUnknownNumber)
+}
+
+// misdial says where a blocked number would be a local one without its
+// international prefix: +252 61 5550 is 02 5261 5550 in Sydney.
+func (j *judgement) misdial() {
+	if d := &j.decision; d.Verdict == appliance.Block && d.Class == dialplan.ClassInternational {
+		d.Local = j.calls.plan.Local(d.Number)
+	}
 }
 
 func (j *judgement) decide(one *Judged) {

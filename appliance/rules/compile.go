@@ -26,20 +26,28 @@ func Compile(p policy.Policy, s settings.Settings, facts Facts, now time.Time) (
 	s, expires := unexpired(s, now)
 	c := compiler{policy: p, settings: s, facts: facts}
 	c.grants()
-	lines := c.lines()
+	lines := append(c.lines(), c.accountLines()...)
 	c.outside(lines)
 	c.countNames()
 	r := &Rules{
 		digest:  c.digest(),
-		guard:   Guard{Ports: c.ports(), Sources: c.sources(lines), Feeds: c.feeds(), Limits: c.limits()},
+		guard:   Guard{Ports: c.ports(), Sources: c.sources(lines), Feeds: c.feeds(), Limits: c.limits(), Media: mediaGuard(c.settings.Media.Guard)},
 		sip:     c.sip(),
+		fraud:   c.fraudConfig(),
 		expires: expires,
+	}
+	r.sip.Accounts, r.sip.Guard = c.accounts(), c.thresholds()
+	r.sip.Remote = c.remote(r.sip.Accounts)
+	r.lock = c.lock(r.sip, r.guard)
+	if len(r.lock.Transparent) > 0 {
+		r.sip.Intercepted = r.lock.Ports
 	}
 	calls, err := c.calls()
 	if err != nil {
 		return nil, err
 	}
 	r.calls = calls
+	r.edition = c.edition(r.digest)
 	if err := c.mistakes.Or(); err != nil {
 		return nil, err
 	}
@@ -102,6 +110,7 @@ func (c *compiler) grants() {
 			c.fail(appliance.CodeForbidden, fmt.Sprintf("tunnels[%d]", i), "the policy does not let this site add tunnels")
 		}
 	}
+	c.grantEgress()
 	shortest := c.policy.Grants.Exceptions
 	for i, one := range c.settings.Destinations.Allow {
 		field := fmt.Sprintf("destinations.allow[%d].prefix", i)
@@ -121,17 +130,18 @@ func (c *compiler) sip() SIP {
 		LAN:     slices.Clone(c.settings.Network.LAN),
 		PBX:     c.settings.SIP.PBX,
 		Refusal: c.settings.SIP.Refusal,
+
+		Messages: c.settings.SIP.Messages,
 	}
 	if len(out.Listen) == 0 {
-		out.Listen = []netip.AddrPort{
-			netip.AddrPortFrom(netip.IPv4Unspecified(), defaultPort),
-			netip.AddrPortFrom(netip.IPv6Unspecified(), defaultPort),
-		}
+		out.Listen = everywhere(c.defaults(defaultPort, secondPort)...)
 	}
+	out.Secure = c.secure()
 	for _, trunk := range c.settings.Trunks {
 		// The inspector asks whether a request came from the trunk, and so what a
 		// name stands for counts like a network.
-		trunk.Networks = slices.Concat(trunk.Networks, c.resolved(trunk.Names))
+		out.Targets = append(out.Targets, c.targets(trunk))
+		trunk.Networks = slices.Concat(trunk.Networks, c.resolved(located(trunk)))
 		trunk.Formats = slices.Clone(trunk.Formats)
 		if len(trunk.Formats) == 0 {
 			trunk.Formats = []settings.NumberFormat{settings.FormatPlus, settings.FormatInternational, settings.FormatNational}
@@ -141,5 +151,58 @@ func (c *compiler) sip() SIP {
 	return out
 }
 
-// defaultPort is SIP's (RFC 3261, section 19.1.2).
-const defaultPort = 5060
+// The ports that are listened on where the settings name none: SIP's and SIPS's
+// (RFC 3261, section 19.1.2), and one that providers know for lines on which a
+// router's SIP helper mangles what goes to 5060.
+const (
+	defaultPort = 5060
+	secondPort  = 50600
+	securePort  = 5061
+)
+
+// defaults are those of the ports that the documents leave to the inspector. A
+// document that gave one to another service keeps its meaning; 5060 is never
+// given up, so that such a line is a mistake.
+func (c *compiler) defaults(ports ...uint16) []uint16 {
+	var out []uint16
+	for _, port := range ports {
+		taken := func(lists ...[]uint16) bool {
+			return slices.ContainsFunc(lists, func(list []uint16) bool { return slices.Contains(list, port) })
+		}
+		if port == defaultPort || !taken(c.policy.Ports.HTTP, c.policy.Ports.Open, c.settings.Ports.HTTP, c.settings.Ports.Open) {
+			out = append(out, port)
+		}
+	}
+	return out
+}
+
+// everywhere is each port on every address of the box.
+func everywhere(ports ...uint16) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, port := range ports {
+		out = append(out, netip.AddrPortFrom(netip.IPv4Unspecified(), port), netip.AddrPortFrom(netip.IPv6Unspecified(), port))
+	}
+	return out
+}
+
+// secure are the listeners for TLS. Settings that name listeners and no TLS have
+// none.
+func (c *compiler) secure() []netip.AddrPort {
+	set := c.settings.SIP
+	switch {
+	case len(set.TLS.Listen) > 0:
+		return slices.Clone(set.TLS.Listen)
+	case len(set.Listen) == 0:
+		return everywhere(c.defaults(securePort)...)
+	case !set.TLS.On:
+		return nil
+	}
+	var out []netip.AddrPort
+	for _, one := range set.Listen {
+		at := netip.AddrPortFrom(one.Addr(), securePort)
+		if !slices.Contains(out, at) && !slices.Contains(set.Listen, at) {
+			out = append(out, at)
+		}
+	}
+	return out
+}

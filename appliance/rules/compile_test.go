@@ -2,6 +2,7 @@ package rules
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
@@ -60,6 +61,7 @@ func TestGuard(t *testing.T) {
 			{Prefix: prefix("2001:db8::/32"), Services: sip, Firm: true},
 		},
 		Limits: [Services]Limit{ServiceOpen: {PerSecond: 5, Burst: 9}},
+		Media:  MediaObserve, // a box out of its carton
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -142,8 +144,8 @@ func TestGrants(t *testing.T) {
 
 func TestSIPDefaults(t *testing.T) {
 	got := compiled(t, policy.Builtin(), site("AU", "")).SIP()
-	if len(got.Listen) != 2 || got.Listen[0].String() != "0.0.0.0:5060" || got.Listen[1].String() != "[::]:5060" {
-		t.Errorf("listens on %v", got.Listen)
+	if text := fmt.Sprint(got.Listen, got.Secure); text != "[0.0.0.0:5060 [::]:5060 0.0.0.0:50600 [::]:50600] [0.0.0.0:5061 [::]:5061]" {
+		t.Errorf("listens on %s", text)
 	}
 	if want := []settings.NumberFormat{"plus", "international", "national"}; !slices.Equal(got.Trunks[0].Formats, want) {
 		t.Errorf("formats %v", got.Trunks[0].Formats)

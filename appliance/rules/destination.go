@@ -106,7 +106,10 @@ func (c *compiler) calls() (calls, error) {
 		return calls{}, fmt.Errorf("compile settings destinations: %w", err)
 	}
 	for _, one := range c.sip().Trunks {
-		t := trunk{name: one.Name, domain: one.Domain, address: one.Address.Addr().String()}
+		t := trunk{name: one.Name, domain: one.Domain, address: one.Host}
+		if one.Address.IsValid() {
+			t.address = one.Address.Addr().String()
+		}
 		for _, format := range one.Formats {
 			t.national = t.national || format == settings.FormatNational
 			t.e164 = t.e164 || format == settings.FormatE164

@@ -1,14 +1,18 @@
 package rules
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/ringfence/ringfence/appliance"
+)
 
 // Egress takes note of a frame that leaves by the WAN, after NAT, so that the
-// replies to what somebody inside began are known. It never drops. A nil memory
-// is thrown away, as in Judge.
-func (g Guard) Egress(frame []byte, m *Memory) {
+// replies to what somebody inside began are known. It drops nothing but the media
+// of calls that were cut. A nil memory is thrown away, as in Judge.
+func (g Guard) Egress(frame []byte, m *Memory) appliance.Verdict {
 	family, data, end := unwrap(frame)
 	if end != readable || m == nil {
-		return
+		return appliance.Allow
 	}
 	p, end := readIP(family, data, false)
 	f := flow{protocol: p.protocol, remote: p.destination, remotePort: p.to, localPort: p.from}
@@ -16,10 +20,15 @@ func (g Guard) Egress(frame []byte, m *Memory) {
 	case encapsulated:
 		m.see(f) // its ports are 0
 	case readable:
+		if m.isCut(f) {
+			return appliance.Block
+		}
 		if g.begins(p, f, m) {
 			m.see(f)
 		}
+		g.asksForMedia(f, m)
 	}
+	return appliance.Allow
 }
 
 // begins reports whether a packet that leaves begins a flow or goes on with it.

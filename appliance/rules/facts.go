@@ -18,11 +18,15 @@ import (
 // nobody, a name without addresses allows nobody.
 type Facts struct {
 	Feeds map[string]feed.List    // by the name that the documents give
-	Names map[string][]netip.Addr // by the DNS name that the documents give
+	Names map[string][]netip.Addr // by the DNS name that the documents give, and by trunks' locators
+	// Targets are what the locators of trunks lead to, best first, by
+	// appliance.Locator.String.
+	Targets map[string][]appliance.Target
 }
 
 // Names returns the DNS names of both documents in their order, without
-// repeats: what Facts.Names is wanted for.
+// repeats, and among them the locators of trunks as strings: what Facts.Names is
+// wanted for.
 func Names(p policy.Policy, s settings.Settings) []string {
 	var out []string
 	add := func(names []string) {
@@ -36,7 +40,33 @@ func Names(p policy.Policy, s settings.Settings) []string {
 		add(provider.Names)
 	}
 	for _, trunk := range s.Trunks {
-		add(trunk.Names)
+		add(located(trunk))
+	}
+	return out
+}
+
+// located are the names whose addresses a trunk's signalling comes from.
+func located(trunk settings.Trunk) []string {
+	if locator, named := trunk.Locator(); named {
+		return append([]string{locator.String()}, trunk.Names...)
+	}
+	return trunk.Names
+}
+
+// targets are where a trunk's requests can be sent. What a name stands for is let
+// in by its addresses, and the same ones are left out here.
+func (c *compiler) targets(trunk settings.Trunk) []appliance.Target {
+	locator, named := trunk.Locator()
+	if !named {
+		return []appliance.Target{{Address: trunk.Address, Transport: string(trunk.Transport)}}
+	}
+	var out []appliance.Target
+	for _, one := range c.facts.Targets[locator.String()] {
+		addr := one.Address.Addr().Unmap().WithZone("")
+		if addr.IsValid() && !c.onLAN(addr) {
+			one.Address = netip.AddrPortFrom(addr, one.Address.Port())
+			out = append(out, one)
+		}
 	}
 	return out
 }
@@ -70,6 +100,11 @@ func (c *compiler) hashFacts(to hash.Hash) {
 	}
 	for _, name := range Names(c.policy, c.settings) {
 		fmt.Fprintf(to, "name %s %v\n", name, c.resolved([]string{name}))
+	}
+	for _, trunk := range c.settings.Trunks {
+		if locator, named := trunk.Locator(); named {
+			fmt.Fprintf(to, "targets %s %v\n", locator, c.targets(trunk))
+		}
 	}
 }
 

@@ -94,7 +94,7 @@ func TestContradictionsNameBothLines(t *testing.T) {
 func TestListenPortIsGuarded(t *testing.T) {
 	p := policy.Builtin()
 	p.Ports = policy.Ports{SIP: []uint16{5070}}
-	if got := compiled(t, p, site("AU", "")).Guard().Ports[ServiceSIP]; !slices.Equal(got, []uint16{5060, 5070}) {
+	if got := compiled(t, p, site("AU", "")).Guard().Ports[ServiceSIP]; !slices.Equal(got, []uint16{5060, 5061, 5070, 50600}) {
 		t.Errorf("guards %v, and the inspector listens on 5060", got)
 	}
 }

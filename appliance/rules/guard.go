@@ -38,7 +38,15 @@ func (c *compiler) ports() [Services][]uint16 {
 		add(ServiceSIP, fmt.Sprintf("settings sip.listen[%d]", i), listen.Port())
 	}
 	if len(c.settings.SIP.Listen) == 0 {
-		add(ServiceSIP, "settings sip.listen (empty, which means port 5060)", defaultPort)
+		for _, port := range c.defaults(defaultPort, secondPort) {
+			add(ServiceSIP, fmt.Sprintf("settings sip.listen (empty, which means port %d)", port), port)
+		}
+	}
+	for i, listen := range c.settings.SIP.TLS.Listen {
+		add(ServiceSIP, fmt.Sprintf("settings sip.tls.listen[%d]", i), listen.Port())
+	}
+	if len(c.settings.SIP.TLS.Listen) == 0 && len(c.secure()) > 0 {
+		add(ServiceSIP, "settings sip.tls.listen (empty, which means port 5061)", securePort)
 	}
 	each(ServiceSIP, "settings ports.sip", c.settings.Ports.SIP)
 	each(ServiceHTTP, "settings ports.http", c.settings.Ports.HTTP)

@@ -17,7 +17,10 @@ type Memory struct {
 	bans      map[netip.Addr]time.Duration // until when; IPv6 by the /64's first address
 	flows     map[flow]time.Duration       // seen last
 	fragments map[fragment]appliance.Reason
-	meters    map[meter]time.Duration // theoretical arrival time of ITU-T I.371
+	meters    map[meter]time.Duration              // theoretical arrival time of ITU-T I.371
+	permits   map[appliance.MediaKey]time.Duration // until when
+	cuts      map[appliance.MediaKey]time.Duration
+	media     map[flow]time.Duration // sent last, from ports that nobody guards
 }
 
 // flow is a conversation of somebody inside with somebody on the internet.

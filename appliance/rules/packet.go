@@ -98,6 +98,9 @@ func (g Guard) judgeTunnel(p packet, m *Memory, where place) appliance.Reason {
 }
 
 func (g Guard) judgePorts(p packet, m *Memory) appliance.Reason {
+	if m.isCut(p.flow()) {
+		return appliance.ReasonMediaCut
+	}
 	if g.empty() {
 		return choose(slices.Contains(StandardPorts(), p.to), appliance.ReasonNoRules, appliance.ReasonNotGuarded)
 	}
@@ -126,7 +129,7 @@ func (g Guard) judgeUnguarded(p packet, m *Memory) appliance.Reason {
 	}
 	hides := p.torn && len(p.payload) < requestHead // the rest would come later
 	if !p.speaks() || g.grants(p.source, ServiceSIP) || !hides && !looksLikeRequest(p.payload) {
-		return appliance.ReasonNotGuarded
+		return g.judgeMedia(p, m)
 	}
 	if hides {
 		return appliance.ReasonFragmentTiny
@@ -135,7 +138,7 @@ func (g Guard) judgeUnguarded(p packet, m *Memory) appliance.Reason {
 	// and a telephone may be called by whom it registered with.
 	forgeable := p.protocol != protocolTCP
 	if m.knows(g, p.flow()) && !(forgeable && g.outlawed(p.source, m)) {
-		return appliance.ReasonNotGuarded
+		return g.judgeMedia(p, m)
 	}
 	return appliance.ReasonSIPPayload
 }

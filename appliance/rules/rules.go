@@ -10,7 +10,9 @@ import (
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/dialplan"
+	"github.com/ringfence/ringfence/appliance/document"
 	"github.com/ringfence/ringfence/appliance/feed"
+	"github.com/ringfence/ringfence/appliance/fraud"
 	"github.com/ringfence/ringfence/appliance/settings"
 )
 
@@ -20,8 +22,11 @@ type Rules struct {
 	digest  string
 	guard   Guard
 	sip     SIP
+	lock    Lock
 	calls   calls
+	fraud   fraud.Config
 	expires time.Time
+	edition Edition
 }
 
 // Service is what a source may reach. A Source's Services is a set of
@@ -52,6 +57,8 @@ type Guard struct {
 	Feeds []Feed
 	// Limits bound what one source (of IPv6: one /64) may send to a service.
 	Limits [Services]Limit
+	// Media is of datagrams to ports that are in none of Ports.
+	Media MediaGuard
 }
 
 // MaxFeeds is how many deny feeds a Guard can hold.
@@ -79,11 +86,27 @@ type Limit struct {
 
 // SIP is the topology that the inspector routes by.
 type SIP struct {
-	Listen  []netip.AddrPort // never empty
-	LAN     []netip.Prefix
-	PBX     settings.Peer
-	Trunks  []settings.Trunk
+	Listen []netip.AddrPort // UDP and TCP; never empty
+	Secure []netip.AddrPort // TLS
+	LAN    []netip.Prefix
+	PBX    settings.Peer
+	Trunks []settings.Trunk
+	// Targets are where the requests of each trunk of Trunks can be sent, in the
+	// same order: the best priority first. A trunk whose name has never resolved
+	// has none.
+	Targets [][]appliance.Target
 	Refusal int // 403 or 603
+	// Accounts may register from their sources; any other from the LAN only.
+	Accounts []document.Account
+	// Remote are the networks on the WAN among those sources; ascending, and none
+	// holds another.
+	Remote []netip.Prefix
+	Guard  document.Guard // nothing in it is zero
+	// Intercepted are the ports of other hosts to which SIP is intercepted,
+	// ascending; none where transparent mode is off.
+	Intercepted []uint16
+	// Messages says which calls' messages are kept.
+	Messages settings.Messages
 }
 
 // Digest names what was compiled: the first 16 hex digits of the SHA-256 over
@@ -112,6 +135,15 @@ func (r *Rules) Guard() Guard {
 		return Guard{}
 	}
 	return r.guard
+}
+
+// Topology returns the topology where it stands, for whoever asks for each message:
+// nobody may change anything in it. It is never nil.
+func (r *Rules) Topology() *SIP {
+	if r == nil {
+		return &SIP{}
+	}
+	return &r.sip
 }
 
 // SIP returns the topology. The caller must not change its slices.
@@ -158,15 +190,25 @@ type Decision struct {
 	Reason  appliance.Reason  `json:"reason"`
 	// Dialled is the canonical dialled string, the only form that may be sent
 	// on: decoded, without visual separators, parameters or post-dial digits.
-	Dialled    string         `json:"dialled"`
-	Number     string         `json:"number"` // the candidate that decided
-	Class      dialplan.Class `json:"class"`
-	Label      string         `json:"label"`
-	Rule       string         `json:"rule"` // the prefix that matched, such as +252
-	List       string         `json:"list"` // high-risk, policy or settings
-	Why        string         `json:"why"`  // the entry's reason, for a person
-	Trunk      string         `json:"trunk"`
-	Candidates []Judged       `json:"candidates"` // every number that the string can mean, at most two dozen
+	Dialled string         `json:"dialled"`
+	Number  string         `json:"number"` // the candidate that decided
+	Class   dialplan.Class `json:"class"`
+	Label   string         `json:"label"`
+	Rule    string         `json:"rule"` // the prefix that matched, such as +252
+	List    string         `json:"list"` // high-risk, policy or settings
+	Why     string         `json:"why"`  // the entry's reason, for a person
+	// Local is how a blocked number abroad would be dialled if it were one of the
+	// home country that got an international prefix by mistake; else empty.
+	Local      string   `json:"local,omitempty"`
+	Trunk      string   `json:"trunk"`
+	Candidates []Judged `json:"candidates"` // every number that the string can mean, at most two dozen
+}
+
+// Costly reports whether the call is allowed by an exception only, to a number
+// abroad: what a list would have blocked is dear, and a site that needs it does not
+// need it for hours.
+func (d Decision) Costly() bool {
+	return d.Verdict == appliance.Allow && (d.Reason == appliance.ReasonException || d.Reason == appliance.ReasonReleased) && d.Class != dialplan.ClassNational
 }
 
 // Judged is one candidate with its own verdict.

@@ -13,18 +13,25 @@ import (
 // The raw structs are the document as it stands on disk and on the wire. Only
 // refine turns one into Settings.
 type rawSettings struct {
-	Schema       int                  `json:"schema"`
-	Site         rawSite              `json:"site"`
-	Network      rawNetwork           `json:"network"`
-	SIP          rawSIP               `json:"sip"`
-	Trunks       []rawTrunk           `json:"trunks"`
-	Admins       []rawAdmin           `json:"admins"`
-	Tunnels      []document.RawTunnel `json:"tunnels"`
-	Ports        document.RawPorts    `json:"ports"`
-	Feeds        []document.RawFeed   `json:"feeds"`
-	Limits       document.RawLimits   `json:"limits"`
-	Bans         rawBans              `json:"bans"`
-	Destinations rawDestinations      `json:"destinations"`
+	Schema       int                   `json:"schema"`
+	Site         rawSite               `json:"site"`
+	Network      rawNetwork            `json:"network"`
+	SIP          rawSIP                `json:"sip"`
+	Trunks       []rawTrunk            `json:"trunks"`
+	Admins       []rawAdmin            `json:"admins"`
+	Tunnels      []document.RawTunnel  `json:"tunnels"`
+	Ports        document.RawPorts     `json:"ports"`
+	Feeds        []document.RawFeed    `json:"feeds"`
+	Limits       document.RawLimits    `json:"limits"`
+	Bans         rawBans               `json:"bans"`
+	Egress       []rawPass             `json:"egress"`
+	Media        *rawMedia             `json:"media,omitempty"`
+	HEP          *rawHEP               `json:"hep,omitempty"`
+	Destinations rawDestinations       `json:"destinations"`
+	Fraud        rawFraud              `json:"fraud"`
+	Notify       rawNotify             `json:"notify"`
+	Accounts     []document.RawAccount `json:"accounts"`
+	Guard        document.RawGuard     `json:"guard"`
 }
 
 type rawSite struct {
@@ -41,24 +48,46 @@ type rawNetwork struct {
 }
 
 type rawSIP struct {
-	Listen  []string `json:"listen"`
-	PBX     *rawPeer `json:"pbx,omitempty"`
-	Refusal int      `json:"refusal"`
+	Listen      []string   `json:"listen"`
+	TLS         *rawSecure `json:"tls,omitempty"`
+	PBX         *rawPeer   `json:"pbx,omitempty"`
+	Refusal     int        `json:"refusal"`
+	Transparent []string   `json:"transparent"`
+
+	Messages string `json:"messages"`
+}
+
+type rawSecure struct {
+	Listen      []string `json:"listen"`
+	Certificate string   `json:"certificate"`
+	Key         string   `json:"key"`
+	Clients     string   `json:"clients"`
+}
+
+type rawIdentity struct {
+	CA          string `json:"ca"`
+	Name        string `json:"name"`
+	Certificate string `json:"certificate"`
+	Key         string `json:"key"`
 }
 
 type rawPeer struct {
-	Address   string `json:"address"`
-	Transport string `json:"transport"`
+	Address   string       `json:"address"`
+	Transport string       `json:"transport"`
+	TLS       *rawIdentity `json:"tls,omitempty"`
 }
 
 type rawTrunk struct {
-	Name      string   `json:"name"`
-	Domain    string   `json:"domain"`
-	Address   string   `json:"address"`
-	Transport string   `json:"transport"`
-	Networks  []string `json:"networks"`
-	Names     []string `json:"names"`
-	Formats   []string `json:"formats"`
+	Name      string       `json:"name"`
+	Domain    string       `json:"domain"`
+	Address   string       `json:"address"`
+	Transport string       `json:"transport"`
+	TLS       *rawIdentity `json:"tls,omitempty"`
+	Networks  []string     `json:"networks"`
+	Names     []string     `json:"names"`
+	Formats   []string     `json:"formats"`
+	Fallback  []string     `json:"fallback"`
+	Probe     string       `json:"probe"`
 }
 
 type rawAdmin struct {
@@ -69,6 +98,10 @@ type rawAdmin struct {
 
 type rawBans struct {
 	SpareAllowed bool `json:"spare_allowed"`
+}
+
+type rawMedia struct {
+	Guard string `json:"guard"`
 }
 
 type rawDestinations struct {
@@ -110,9 +143,18 @@ func refine(raw rawSettings, m document.Mistakes) (Settings, error) {
 		Feeds:   m.Feeds("feeds", raw.Feeds),
 		Limits:  m.Limits("limits", raw.Limits),
 		Bans:    Bans(raw.Bans),
+		Egress:  refinePasses(&m, raw.Egress),
+		Media:   refineMedia(&m, raw.Media),
+		HEP:     refineHEP(&m, raw.HEP),
+
+		Accounts: m.Accounts("accounts", raw.Accounts),
+		Guard:    m.Guard("guard", raw.Guard),
 
 		Destinations: refineDestinations(&m, raw.Destinations),
+		Fraud:        refineFraud(&m, raw.Fraud),
+		Notify:       refineNotify(&m, raw.Notify),
 	}
+	s.SIP.Transparent = refineTransparent(&m, raw.SIP.Transparent, s.Network.WAN)
 	if err := m.Err(); err != nil {
 		return Settings{}, err
 	}
@@ -183,25 +225,42 @@ func interfaceName(s string) bool {
 }
 
 func refineSIP(m *document.Mistakes, raw rawSIP) SIP {
-	s := SIP{Refusal: raw.Refusal}
-	for i, one := range raw.Listen[:m.Count("sip.listen", len(raw.Listen), maxListeners)] {
-		at := fmt.Sprintf("sip.listen[%d]", i)
-		listen := refineEndpoint(m, at, one)
-		if slices.Contains(s.Listen, listen) {
-			m.Add(at, "%s is given twice", one)
-		}
-		s.Listen = append(s.Listen, listen)
+	s := SIP{Refusal: raw.Refusal, Messages: refineMessages(m, raw.Messages), Listen: refineListen(m, "sip.listen", raw.Listen, nil)}
+	if raw.TLS != nil {
+		s.TLS = refineSecure(m, *raw.TLS, s.Listen)
 	}
 	if raw.PBX != nil {
 		s.PBX = Peer{
 			Address:   refineAddress(m, "sip.pbx.address", raw.PBX.Address),
 			Transport: refineTransport(m, "sip.pbx.transport", raw.PBX.Transport),
+			TLS:       refineIdentity(m, "sip.pbx.tls", raw.PBX.TLS, raw.PBX.Transport),
+		}
+		if s.PBX.Transport == TLS && s.PBX.TLS.CA == "" {
+			m.Add("sip.pbx.tls.ca", "missing: name the PEM file of the PBX's certificate, or of the CA that signed it")
 		}
 	}
 	if raw.Refusal != 403 && raw.Refusal != 603 {
 		m.Add("sip.refusal", "want 403 or 603")
 	}
 	return s
+}
+
+// refineListen reads the addresses of listeners; those in taken have another one
+// already.
+func refineListen(m *document.Mistakes, field string, raw []string, taken []netip.AddrPort) []netip.AddrPort {
+	var out []netip.AddrPort
+	for i, one := range raw[:m.Count(field, len(raw), maxListeners)] {
+		at := fmt.Sprintf("%s[%d]", field, i)
+		listen := refineEndpoint(m, at, one)
+		switch {
+		case slices.Contains(out, listen):
+			m.Add(at, "%s is given twice", one)
+		case slices.Contains(taken, listen):
+			m.Add(at, "%s is listened on without TLS already, by sip.listen", one)
+		}
+		out = append(out, listen)
+	}
+	return out
 }
 
 // refineEndpoint reads an address to listen on, which may be the unspecified
@@ -212,7 +271,7 @@ func refineEndpoint(m *document.Mistakes, field, s string) netip.AddrPort {
 	case s == "":
 		m.Add(field, "missing")
 	case err != nil:
-		m.Add(field, "want an IP address and a port, like 192.0.2.1:5060 or [2001:db8::1]:5060; a DNS name goes into the names of a trunk")
+		m.Add(field, "want an IP address and a port, like 192.0.2.1:5060 or [2001:db8::1]:5060")
 	case at.Port() == 0:
 		m.Add(field, "want a port from 1 to 65535")
 	case at.Addr().Is4In6():
@@ -233,11 +292,24 @@ func refineAddress(m *document.Mistakes, field, s string) netip.AddrPort {
 }
 
 func refineTransport(m *document.Mistakes, field, s string) Transport {
-	if t := Transport(s); t == UDP || t == TCP {
+	if t := Transport(s); t == UDP || t == TCP || t == TLS {
 		return t
 	}
-	m.Add(field, "want udp or tcp")
+	m.Add(field, "want udp, tcp or tls")
 	return ""
+}
+
+// refineMedia takes a document from before there was a media guard for one that
+// observes.
+func refineMedia(m *document.Mistakes, raw *rawMedia) Media {
+	if raw == nil {
+		return Media{Guard: MediaObserve}
+	}
+	guard := MediaGuard(raw.Guard)
+	if guard != MediaOff && guard != MediaObserve && guard != MediaEnforce {
+		m.Add("media.guard", "want off, observe or enforce")
+	}
+	return Media{Guard: guard}
 }
 
 func refineAdmins(m *document.Mistakes, raw []rawAdmin) []Admin {

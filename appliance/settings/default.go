@@ -16,6 +16,7 @@ func Default() Settings {
 			netip.MustParsePrefix("fc00::/7"),
 			netip.MustParsePrefix("::1/128"),
 		}},
-		SIP: SIP{Refusal: 403},
+		SIP:   SIP{Refusal: 403, Messages: MessagesRefused},
+		Media: Media{Guard: MediaObserve},
 	}
 }

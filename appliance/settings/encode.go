@@ -25,7 +25,14 @@ func Encode(s Settings) []byte {
 		Feeds:        document.RawFeeds(s.Feeds),
 		Limits:       document.RawLimitsOf(s.Limits),
 		Bans:         rawBans(s.Bans),
+		Accounts:     document.RawAccounts(s.Accounts),
+		Guard:        document.RawGuardOf(s.Guard),
+		Egress:       rawPasses(s.Egress),
+		Media:        &rawMedia{Guard: string(s.Media.Guard)},
+		HEP:          encodeHEP(s.HEP),
 		Destinations: encodeDestinations(s.Destinations),
+		Fraud:        encodeFraud(s.Fraud),
+		Notify:       encodeNotify(s.Notify),
 	}
 	for _, one := range s.Trunks {
 		raw.Trunks = append(raw.Trunks, encodeTrunk(one))
@@ -37,20 +44,34 @@ func Encode(s Settings) []byte {
 }
 
 func encodeSIP(s SIP) rawSIP {
-	raw := rawSIP{Listen: []string{}, Refusal: s.Refusal}
+	raw := rawSIP{Listen: []string{}, Refusal: s.Refusal, Transparent: full(s.Transparent), Messages: encodeMessages(s.Messages)}
 	for _, one := range s.Listen {
 		raw.Listen = append(raw.Listen, one.String())
 	}
+	if s.TLS.On {
+		raw.TLS = &rawSecure{Listen: []string{}, Certificate: s.TLS.Certificate, Key: s.TLS.Key, Clients: s.TLS.Clients}
+		for _, one := range s.TLS.Listen {
+			raw.TLS.Listen = append(raw.TLS.Listen, one.String())
+		}
+	}
 	if s.PBX != (Peer{}) {
-		raw.PBX = &rawPeer{Address: s.PBX.Address.String(), Transport: string(s.PBX.Transport)}
+		raw.PBX = &rawPeer{Address: s.PBX.Address.String(), Transport: string(s.PBX.Transport), TLS: encodeIdentity(s.PBX.TLS)}
 	}
 	return raw
 }
 
+func encodeIdentity(one Identity) *rawIdentity {
+	if one == (Identity{}) {
+		return nil
+	}
+	raw := rawIdentity(one)
+	return &raw
+}
+
 func encodeTrunk(t Trunk) rawTrunk {
 	raw := rawTrunk{
-		Name: t.Name, Domain: t.Domain, Address: t.Address.String(), Transport: string(t.Transport),
-		Networks: rawNetworks(t.Networks), Names: full(t.Names), Formats: []string{},
+		Name: t.Name, Domain: t.Domain, Address: encodeHop(t), Transport: string(t.Transport), TLS: encodeIdentity(t.TLS),
+		Networks: rawNetworks(t.Networks), Names: full(t.Names), Formats: []string{}, Fallback: full(t.Fallback), Probe: encodeProbe(t.Probe),
 	}
 	for _, format := range t.Formats {
 		raw.Formats = append(raw.Formats, string(format))

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/document"
 )
 
@@ -28,7 +29,14 @@ type Settings struct {
 	Feeds        []document.Feed // besides those of the policy
 	Limits       document.Limits // at most those of the policy
 	Bans         Bans
+	Egress       []Pass // what the egress lock lets pass besides
+	Media        Media
+	Accounts     []document.Account // who may register, and from where; others from the LAN only
+	Guard        document.Guard     // what is zero is left to the policy
+	HEP          HEP
 	Destinations Destinations
+	Fraud        Fraud
+	Notify       Notify
 }
 
 // Site says where the box stands and how people there dial.
@@ -48,35 +56,73 @@ type Network struct {
 
 // SIP sets the inspector's listeners and its answers.
 type SIP struct {
-	Listen  []netip.AddrPort // UDP and TCP; empty means port 5060 on every address
-	PBX     Peer             // where inbound calls go; zero where phones register directly
-	Refusal int              // 403 or 603
+	Listen  []netip.AddrPort // UDP and TCP; empty means ports 5060 and 50600 on every address
+	TLS     Secure
+	PBX     Peer // where inbound calls go; zero where phones register directly
+	Refusal int  // 403 or 603
+	// Transparent are the LAN interfaces whose SIP is intercepted on its way to the
+	// WAN; none where telephones name the box as their outbound proxy.
+	Transparent []string
+
+	Messages Messages // which calls' messages are kept
+}
+
+// Secure is how the box listens for TLS. The zero value has no listener, unless
+// SIP.Listen is empty too: that means port 5061 on every address.
+type Secure struct {
+	On          bool             // the document has a sip.tls
+	Listen      []netip.AddrPort // empty means port 5061 on the addresses of SIP.Listen, or on every address
+	Certificate string           // PEM file; empty for the box's own, which it signs itself
+	Key         string           // PEM file of the certificate's key
+	Clients     string           // PEM file of the CAs that the LAN's clients must show a certificate of; empty asks for none
+}
+
+// Identity is how one neighbour is known over TLS, and how the box is known to
+// it.
+type Identity struct {
+	CA          string // PEM file of the CAs to trust; empty for those of the system
+	Name        string // what the neighbour's certificate must name instead of its domain or address
+	Certificate string // PEM file to show where the neighbour asks; empty shows none
+	Key         string // PEM file of the certificate's key
 }
 
 // Peer is a SIP neighbour on the LAN. The zero value means none.
 type Peer struct {
 	Address   netip.AddrPort
 	Transport Transport
+	TLS       Identity
 }
 
-// Transport is "udp" or "tcp".
+// Transport is "udp", "tcp" or "tls"; a trunk's may be empty.
 type Transport string
 
 // The transports that a peer or trunk can be reached over.
 const (
 	UDP Transport = "udp"
 	TCP Transport = "tcp"
+	TLS Transport = "tls"
 )
 
 // Trunk is one line to a SIP provider.
 type Trunk struct {
 	Name      string
 	Domain    string         // SIP domain in Request-URI and To, lower case; or an address literal
-	Address   netip.AddrPort // next hop
-	Transport Transport
+	Address   netip.AddrPort // next hop; not valid where Host is the next hop
+	Host      string         // DNS name of the next hop; empty where Address is
+	Port      uint16         // of Host; 0 means that SRV records say
+	Transport Transport      // empty means that NAPTR records of Host say
+	TLS       Identity
+	Fallback  []string       // names of the trunks that take over where this one is down
+	Probe     time.Duration  // how long it may be idle before OPTIONS asks whether it is there; 0 never asks
 	Networks  []netip.Prefix // where its signalling comes from, besides Address
 	Names     []string       // and the present addresses of these: "sip.example.net", "_sip._udp.example.net"
 	Formats   []NumberFormat // how the provider reads what is sent to it
+}
+
+// Locator says where the trunk is to be looked for in the DNS. The boolean is
+// false where its next hop is an address.
+func (t Trunk) Locator() (appliance.Locator, bool) {
+	return appliance.Locator{Host: t.Host, Port: t.Port, Transport: string(t.Transport)}, t.Host != ""
 }
 
 // NumberFormat is one way in which a trunk reads a dialled string.
@@ -108,6 +154,22 @@ type Bans struct {
 	// so in any case.
 	SpareAllowed bool
 }
+
+// Media says what becomes of media that no call negotiated.
+type Media struct {
+	Guard MediaGuard
+}
+
+// MediaGuard is what the gate does about RTP from the internet that belongs to no
+// call, and that nobody inside asked for.
+type MediaGuard string
+
+// The media guards.
+const (
+	MediaOff     MediaGuard = "off"
+	MediaObserve MediaGuard = "observe" // it passes, and is told of; the default
+	MediaEnforce MediaGuard = "enforce" // it is dropped
+)
 
 // Destinations tighten the policy (Block) or, inside its grants, except from it
 // (Allow).

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -15,14 +16,19 @@ func refineTrunks(m *document.Mistakes, raw []rawTrunk) []Trunk {
 	for i, one := range raw[:m.Count("trunks", len(raw), maxTrunks)] {
 		at := fmt.Sprintf("trunks[%d]", i)
 		out = append(out, Trunk{
-			Name:      m.Name(at+".name", one.Name, names),
-			Domain:    refineDomain(m, at+".domain", one.Domain, domains),
-			Address:   refineAddress(m, at+".address", one.Address),
-			Transport: refineTransport(m, at+".transport", one.Transport),
-			Networks:  m.Networks(at+".networks", one.Networks, m.Network),
-			Names:     m.DNSNames(at+".names", one.Names),
-			Formats:   refineFormats(m, at+".formats", one.Formats),
+			Name:     m.Name(at+".name", one.Name, names),
+			Domain:   refineDomain(m, at+".domain", one.Domain, domains),
+			TLS:      refineIdentity(m, at+".tls", one.TLS, cmp.Or(one.Transport, string(TLS))),
+			Networks: m.Networks(at+".networks", one.Networks, m.Network),
+			Names:    m.DNSNames(at+".names", one.Names),
+			Formats:  refineFormats(m, at+".formats", one.Formats),
+			Fallback: one.Fallback,
+			Probe:    refineProbe(m, at+".probe", one.Probe),
 		})
+		refineHop(m, at, one, &out[i])
+	}
+	for i := range out {
+		refineFallback(m, fmt.Sprintf("trunks[%d].fallback", i), out[i], names)
 	}
 	return out
 }
