@@ -8,17 +8,16 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
-
 	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/inspector/transaction"
 	"github.com/ringfence/ringfence/appliance/policy"
 	"github.com/ringfence/ringfence/appliance/rules"
 	"github.com/ringfence/ringfence/appliance/settings"
@@ -27,10 +26,10 @@ import (
 // patience bounds every wait: only a failing test ever waits that long.
 const patience = 20 * time.Second
 
-// TestMain shortens T1 tenfold, so that Timer B and F fire within a test.
-func TestMain(m *testing.M) {
-	sip.SetTimers(50*time.Millisecond, 400*time.Millisecond, 500*time.Millisecond)
-	os.Exit(m.Run())
+// quick are the timers of RFC 3261 with a tenth of T1, so that Timer B and F fire
+// within a test.
+func quick() transaction.Timers {
+	return transaction.Timers{T1: 50 * time.Millisecond, T2: 400 * time.Millisecond, T4: 500 * time.Millisecond}
 }
 
 // site is a box with its neighbours' addresses on the loopback: each test has a
@@ -44,9 +43,18 @@ type site struct {
 	stop   context.CancelFunc
 	done   chan struct{} // closed when Run has returned
 	now    *clock
+	media  Media // nil where no test asks for it
+	keys   atomic.Pointer[Keys]
+	set    settings.Settings
+	facts  rules.Facts
+	rules  atomic.Pointer[rules.Rules]
+
+	observing Observing // set by a setup
 
 	mu     sync.Mutex
 	events []appliance.Event
+	bans   []string // "source until why"
+	noBans error
 	news   chan struct{}
 }
 
@@ -97,7 +105,7 @@ func newSite(t testing.TB, setups ...setup) *site {
 	set.SIP = settings.SIP{Listen: []netip.AddrPort{s.box}, PBX: settings.Peer{Address: s.pbxAt, Transport: settings.UDP}, Refusal: 403}
 	set.Trunks = []settings.Trunk{{Name: "itsp", Domain: domain, Address: s.itspAt, Transport: settings.UDP}}
 	bounds := defaultLimits()
-	bounds.drain, bounds.withdraw = 0, 0
+	bounds.drain, bounds.withdraw, bounds.timers = 0, 0, quick()
 	for _, change := range setups {
 		change(s, &set, &bounds)
 	}
@@ -107,11 +115,14 @@ func newSite(t testing.TB, setups ...setup) *site {
 
 func (s *site) start(set settings.Settings, bounds limits) {
 	s.t.Helper()
-	compiled, err := rules.Compile(policy.Builtin(), set, rules.Facts{}, time.Now())
+	s.set = set
+	s.compile()
+	watch, err := NewWatch(s.rules.Load, s.record, s.shutOut, s.now.now)
 	if err != nil {
-		s.t.Fatalf("compile rules: %v", err)
+		s.t.Fatal(err)
 	}
-	s.in = build(func() *rules.Rules { return compiled }, s.record, bounds, s.now.now)
+	s.in = build(Parts{Rules: s.rules.Load, Keys: s.presentKeys, Report: s.record, Watch: watch, Media: s.media}, bounds, s.now.now)
+	s.in.observe(s.observing)
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(context.Background())
 	s.done = make(chan struct{})
@@ -132,6 +143,16 @@ func (s *site) start(set settings.Settings, bounds limits) {
 	}
 }
 
+// compile puts the site's settings and facts in force.
+func (s *site) compile() {
+	s.t.Helper()
+	compiled, err := rules.Compile(policy.Builtin(), s.set, s.facts, time.Now())
+	if err != nil {
+		s.t.Fatalf("compile rules: %v", err)
+	}
+	s.rules.Store(compiled)
+}
+
 func (s *site) stopped() bool {
 	select {
 	case <-s.done:
@@ -139,6 +160,14 @@ func (s *site) stopped() bool {
 	default:
 		return false
 	}
+}
+
+// shutOut is the perimeter of a test.
+func (s *site) shutOut(source netip.Prefix, until time.Time, why string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bans = append(s.bans, source.String()+" "+why)
+	return s.noBans
 }
 
 func (s *site) record(e appliance.Event) {
@@ -194,6 +223,7 @@ type agent struct {
 	at     netip.AddrPort // its own address
 	box    netip.AddrPort // where it sends to
 	tcp    bool
+	secure bool // over TLS
 	packet *net.UDPConn
 	stream net.Conn
 	inbox  chan string
@@ -305,7 +335,10 @@ func readMessage(reader *bufio.Reader) (string, error) {
 }
 
 func (a *agent) transport() string {
-	if a.tcp {
+	switch {
+	case a.secure:
+		return "TLS"
+	case a.tcp:
 		return "TCP"
 	}
 	return "UDP"

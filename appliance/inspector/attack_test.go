@@ -365,7 +365,7 @@ func TestWeightIsGivenBack(t *testing.T) {
 func TestSlowReaderIsBounded(t *testing.T) {
 	bounds := defaultLimits()
 	bounds.queued = 1000
-	c := newConnection(nil, bounds)
+	c := newConnection(nil, bounds, bounds.queue)
 	for range 3 {
 		if err := c.send(make([]byte, 333), nil); err != nil {
 			t.Fatal(err)

@@ -2,10 +2,12 @@ package inspector
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/inspector/message"
 )
 
@@ -19,6 +21,7 @@ type binding struct {
 	alias   string
 	account string // user@host of the address of record
 	contact message.URI
+	plain   bool // the registrar knows it as it is: there is no alias
 	flow    flow
 	expires time.Time
 }
@@ -34,11 +37,12 @@ type bindings struct {
 	bounds limits
 	mu     sync.Mutex
 	all    map[string]*binding
-	users  map[string]map[string]*binding // by account, then alias
+	users  map[string]map[string]*binding     // by account, then alias
+	hosts  map[netip.Addr]map[string]*binding // by the address that registered, then alias
 }
 
 func newBindings(bounds limits) *bindings {
-	return &bindings{bounds: bounds, all: make(map[string]*binding), users: make(map[string]map[string]*binding)}
+	return &bindings{bounds: bounds, all: make(map[string]*binding), users: make(map[string]map[string]*binding), hosts: make(map[netip.Addr]map[string]*binding)}
 }
 
 // learn enters or refreshes a binding. An account that has its share loses the
@@ -53,7 +57,13 @@ func (s *bindings) learn(b *binding) bool {
 	if s.all[b.alias] == nil && len(s.all) >= s.bounds.bindings {
 		return false
 	}
+	s.forgetLocked(s.all[b.alias]) // it may have come from another address
 	s.all[b.alias] = b
+	host := b.flow.remote.Addr()
+	if s.hosts[host] == nil {
+		s.hosts[host] = make(map[string]*binding)
+	}
+	s.hosts[host][b.alias] = b
 	if s.users[b.account] == nil {
 		s.users[b.account] = make(map[string]*binding)
 	}
@@ -87,6 +97,64 @@ func (s *bindings) forgetLocked(b *binding) {
 	if len(s.users[b.account]) == 0 {
 		delete(s.users, b.account)
 	}
+	host := b.flow.remote.Addr()
+	delete(s.hosts[host], b.alias)
+	if len(s.hosts[host]) == 0 {
+		delete(s.hosts, host)
+	}
+}
+
+// from reports whether anybody is registered from an address.
+func (s *bindings) from(host netip.Addr, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.hosts[host] {
+		if now.Before(b.expires) {
+			return true
+		}
+	}
+	return false
+}
+
+// speaking returns the account that is registered from an address and port: the
+// only one, or the one of several whose user is named. It is empty where that does
+// not say who it is.
+func (s *bindings) speaking(at netip.AddrPort, user string, now time.Time) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	only, count := "", 0
+	for _, b := range s.hosts[at.Addr()] {
+		if b.flow.remote != at || !now.Before(b.expires) {
+			continue
+		}
+		if name, _, _ := strings.Cut(b.account, "@"); name == user {
+			return b.account
+		}
+		if b.account != only {
+			only, count = b.account, count+1
+		}
+	}
+	if count != 1 {
+		return ""
+	}
+	return only
+}
+
+// of returns the registrations of an account, latest first.
+func (s *bindings) of(account string, now time.Time) []appliance.Registration {
+	out := []appliance.Registration{}
+	if s == nil {
+		return out
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.users[account] {
+		if now.Before(b.expires) {
+			out = append(out, appliance.Registration{Contact: b.contact.String(), Source: b.flow.remote, Until: b.expires})
+		}
+	}
+	slices.SortFunc(out, func(a, b appliance.Registration) int { return b.Until.Compare(a.Until) })
+	return out
 }
 
 // forgetAccount removes every binding that source registered for an account.

@@ -22,9 +22,11 @@ type branches struct{ seed maphash.Seed }
 
 func newBranches() branches { return branches{maphash.MakeSeed()} }
 
-// loopHash covers what the routing of a request depends on.
+// loopHash covers what the routing of a request depends on, and so also who sent it:
+// a dialog by way of a trunk that is a proxy crosses the box twice under one
+// Request-URI, once from either side.
 func (b branches) loopHash(r *request) string {
-	return b.hash(r.URI, r.CallID(), r.fromTag, r.toTag, strconv.FormatUint(uint64(r.cseq.Number), 10), r.Get("Proxy-Require"))
+	return b.hash(r.from.remote.Addr().String(), r.URI, r.CallID(), r.fromTag, r.toTag, strconv.FormatUint(uint64(r.cseq.Number), 10), r.Get("Proxy-Require"))
 }
 
 func (b branches) hash(parts ...string) string {

@@ -30,7 +30,7 @@ Content-Type: application/sdp` + offer
 func (a *agent) invite(uri, id string) string {
 	transport := ""
 	if a.tcp {
-		transport = ";transport=tcp"
+		transport = ";transport=" + strings.ToLower(a.transport())
 	}
 	return strings.NewReplacer("%U", uri, "%I", id, "%T", transport).Replace(inviteText)
 }
@@ -63,7 +63,7 @@ func establish(caller, callee *agent, uri, id string) testCall {
 func (a *agent) contact() string {
 	uri := "sip:line@" + a.at.String()
 	if a.tcp {
-		uri += ";transport=tcp"
+		uri += ";transport=" + strings.ToLower(a.transport())
 	}
 	return uri
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +14,7 @@ var (
 	errBacklog = errors.New("too many messages wait for the connection")
 )
 
-// connection is one TCP connection, accepted or dialled. Its writer goroutine
+// connection is one TCP or TLS connection, accepted or dialled. Its writer goroutine
 // takes finished messages from a bounded queue, so that no sender waits for a
 // slow reader.
 type connection struct {
@@ -21,11 +22,22 @@ type connection struct {
 	done  chan struct{}
 	write time.Duration // for one message
 	most  int           // bytes that may wait
+	// pending are the requests that came by it and were sent on, and have no final
+	// response yet.
+	pending atomic.Int32
+	alias   dialKey // what an accepted one stands for; the door's lock guards it
+	// transparent means that its local address is another host's.
+	transparent bool
+	ear         *ear
 
-	mu    sync.Mutex
-	conn  net.Conn // nil until it is dialled
-	bytes int      // that wait
-	cause error    // why it closed; nil while it is open
+	mu      sync.Mutex
+	conn    net.Conn // nil until it is dialled
+	bytes   int      // that wait
+	cause   error    // why it closed; nil while it is open
+	drained bool     // and everybody has heard of it
+	// waiting are those who want to hear of its end, as many as there are
+	// transactions without an answer.
+	waiting map[*func(error)]struct{}
 }
 
 // outgoing is one message in a connection's queue.
@@ -35,9 +47,10 @@ type outgoing struct {
 	last error // where it is set there is no message: the connection ends for this cause
 }
 
-func newConnection(conn net.Conn, bounds limits) *connection {
+// newConnection returns a connection whose queue holds that many messages.
+func newConnection(conn net.Conn, bounds limits, queue int) *connection {
 	return &connection{
-		queue: make(chan outgoing, bounds.queue),
+		queue: make(chan outgoing, queue),
 		done:  make(chan struct{}),
 		write: bounds.write,
 		most:  bounds.queued,
@@ -121,8 +134,39 @@ func (c *connection) finish(cause error) {
 	}
 }
 
-// drain reports every message that waits on a closed connection as lost.
+// watch has told called once when the connection ends, unless forget is called
+// before. Neither may wait for a lock that is held while a connection is closed.
+func (c *connection) watch(told func(error)) (forget func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := &told
+	if c.waiting == nil {
+		c.waiting = make(map[*func(error)]struct{})
+	}
+	c.waiting[key] = struct{}{}
+	if c.drained {
+		delete(c.waiting, key)
+		told(c.cause)
+	}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.waiting, key)
+	}
+}
+
+// drain reports every message that waits on a closed connection as lost, and tells
+// those who wait for answers.
 func (c *connection) drain() {
+	defer func() {
+		c.mu.Lock()
+		waiting := c.waiting
+		c.waiting, c.drained = nil, true
+		c.mu.Unlock()
+		for told := range waiting {
+			(*told)(c.cause)
+		}
+	}()
 	for {
 		select {
 		case waiting := <-c.queue:
@@ -144,6 +188,9 @@ func (c *connection) writeQueue() {
 			return
 		case next := <-c.queue:
 			if next.last != nil {
+				if farewell, ok := c.conn.(interface{ CloseWrite() error }); ok {
+					_ = farewell.CloseWrite()
+				}
 				c.close(next.last)
 				return
 			}
@@ -165,7 +212,7 @@ func (c *connection) writeOne(wire []byte) error {
 		return fmt.Errorf("set write deadline: %w", err)
 	}
 	if _, err := c.conn.Write(wire); err != nil {
-		return fmt.Errorf("write to tcp: %w", err)
+		return fmt.Errorf("write to %s: %w", c.conn.RemoteAddr(), err)
 	}
 	return nil
 }

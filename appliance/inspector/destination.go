@@ -7,7 +7,6 @@ import (
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/inspector/message"
 	"github.com/ringfence/ringfence/appliance/rules"
-	"github.com/ringfence/ringfence/appliance/settings"
 )
 
 // destination is where an allowed request goes, and under which Request-URI.
@@ -21,32 +20,49 @@ var (
 	noUser  = refusal{status: 404, phrase: "Not Found", reason: appliance.ReasonUnknownUser}
 )
 
-// destination finds the way for a request that opens something: to the trunk
-// that the judge chose, or from a trunk to whom it is for. A refusal with a
-// status says that there is none.
+// destination is the first of the ways for a request that opens something. A
+// refusal with a status says that there is none.
 func (i *Inspector) destination(q *request, said rules.Decision) (destination, refusal) {
+	ways, no := i.ways(q, said)
+	if no.status != 0 {
+		return destination{}, no
+	}
+	for _, one := range ways {
+		if to, err := one.flow(i); err == nil {
+			return destination{one.uri, to}, refusal{}
+		}
+	}
+	return destination{}, noTrunk
+}
+
+// inner finds the way for a request that opens something and leads to no trunk:
+// from a trunk to whom it is for, or from a phone to the PBX. The boolean is false
+// where it leads to a trunk.
+func (i *Inspector) inner(q *request, said rules.Decision) (destination, refusal, bool) {
 	if q.who.side == outside {
-		return i.inward(q)
+		next, no := i.inward(q)
+		return next, no, true
+	}
+	if b := i.remoteBinding(q, q.uri); b != nil {
+		next, no := i.registered(q, b)
+		return next, no, true
+	}
+	if q.who.remote && q.sip.PBX.Address.IsValid() && !exempt(q, said) {
+		next, no := i.remoteCall(q)
+		return next, no, true
 	}
 	if addr, literal := q.uri.Addr(); literal && q.sip.PBX.Address.IsValid() && addr == q.sip.PBX.Address.Addr() {
 		// A phone that calls the PBX through the box. The PBX's own calls to itself
 		// have no business here.
 		if user, plain := plainUser(q.uri); plain && !q.who.pbx {
-			return i.toPBX(q, user)
+			next, no := i.toPBX(q, user)
+			return next, no, true
 		}
 		if !exempt(q, said) {
-			return destination{}, noUser
+			return destination{}, noUser, true
 		}
 	}
-	trunk := trunkNamed(q.sip, said.Trunk)
-	if trunk == nil {
-		return destination{}, noTrunk
-	}
-	to, err := i.door.toward(trunk.Transport, trunk.Address)
-	if err != nil {
-		return destination{}, noTrunk
-	}
-	return destination{callee(said, trunk), to}, refusal{}
+	return destination{}, refusal{}, false
 }
 
 // inward finds who is meant by a request from a trunk: the registered contact
@@ -55,6 +71,12 @@ func (i *Inspector) destination(q *request, said rules.Decision) (destination, r
 func (i *Inspector) inward(q *request) (destination, refusal) {
 	if b := i.bindings.alias(q.uri.User, q.at); b != nil {
 		return i.registered(q, b)
+	}
+	if b := i.bindings.called(q.sip, q.who.trunk, q.uri, q.at); b != nil {
+		return i.registered(q, b)
+	}
+	if next, found := i.passedOn(q); found {
+		return next, refusal{}
 	}
 	user, plain := plainUser(q.uri)
 	if plain && strings.HasPrefix(user, aliasPrefix) {
@@ -76,7 +98,7 @@ func (i *Inspector) inward(q *request) (destination, refusal) {
 
 func (i *Inspector) toPBX(q *request, user string) (destination, refusal) {
 	pbx := q.sip.PBX
-	to, err := i.door.toward(pbx.Transport, pbx.Address)
+	to, err := i.towardInside(q, pbx.Transport, pbx.Address)
 	if err != nil {
 		return destination{}, refusal{status: 503, phrase: "Service Unavailable", reason: appliance.ReasonUnknownUser}
 	}
@@ -87,7 +109,7 @@ func (i *Inspector) toPBX(q *request, user string) (destination, refusal) {
 // registered is the way to a registered contact: by the flow that it registered
 // over, or to its own address where that connection is gone.
 func (i *Inspector) registered(q *request, b *binding) (destination, refusal) {
-	to, err := i.reach(q.sip, b.flow, b.contact, party{side: inside})
+	to, err := i.reach(q.sip, b.flow, b.contact, partyOf(q.sip, b.flow.remote))
 	if err != nil {
 		return destination{}, refusal{status: 480, phrase: "Temporarily Unavailable", reason: appliance.ReasonUnknownUser}
 	}
@@ -116,6 +138,10 @@ func plainUser(uri message.URI) (string, bool) {
 // spoke from. Names are never looked up.
 func (i *Inspector) reach(sip *rules.SIP, known flow, target message.URI, who party) (flow, error) {
 	at := known.remote
+	if who.remote {
+		// What a telephone behind somebody else's NAT calls its address is none here.
+		target = message.URI{}
+	}
 	if addr, literal := target.Addr(); literal && i.reachable(sip, addr, known, who) {
 		at = netip.AddrPortFrom(addr, portOf(target))
 	}
@@ -123,7 +149,10 @@ func (i *Inspector) reach(sip *rules.SIP, known flow, target message.URI, who pa
 		if known.alive() {
 			return known, nil
 		}
-		return i.door.toward(settings.TCP, at)
+		if to, found, err := i.door.inNameOf(known.transport, known.local, at); found && known.intercepted() {
+			return to, err
+		}
+		return i.door.towardPeer(known.transport, at, known.peer)
 	}
 	known.remote = at
 	return known, nil

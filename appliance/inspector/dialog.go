@@ -2,12 +2,14 @@ package inspector
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/ringfence/ringfence/appliance/inspector/message"
 	"github.com/ringfence/ringfence/appliance/rules"
+	"github.com/ringfence/ringfence/appliance/settings"
 )
 
 // dialog is one dialog across the box (RFC 3261 section 12): both legs as
@@ -16,17 +18,25 @@ type dialog struct {
 	callID string
 	caller string // tag of leg 0
 	callee string // tag of leg 1; "" while a subscription waits for its NOTIFY
+	pass   int    // 0, or which time the dialog crosses the box
 	call   *call  // nil for a subscription
 	urgent bool   // of an emergency call
 
 	mu        sync.Mutex
 	legs      [2]leg // 0 opened the dialog, 1 answered
+	talk      talk
+	cut       *cut   // the call was cut: nothing refreshes the dialog any more
 	opened    string // user and host of the Request-URI that opened it, as received
 	confirmed bool
 	awaitsACK bool      // a 2xx to an INVITE has been passed on
 	referred  bool      // a REFER was accepted: its NOTIFYs may come after the BYE
 	over      bool      // BYE was answered, or the subscription has ended
 	deadline  time.Time // when the reaper takes it
+
+	ends    time.Time    // of a call: its longest duration, however often it is refreshed; zero while it rings
+	heirs   []netip.Addr // who a transfer lets take it over
+	parties [2]string    // From of the INVITE, and To of its answer
+	session session
 }
 
 // leg is one side of a dialog.
@@ -36,6 +46,7 @@ type leg struct {
 	target   message.URI // remote target (RFC 3261 section 12.1)
 	previous message.URI // the target before the last refresh, which a crossing request may still name
 	routes   []string    // the route set beyond us, nearest hop first
+	cseq     uint32      // the highest number that this side has sent (RFC 3261 section 12.2.2)
 }
 
 // speaks reports whether a source may speak for the leg: the address that it
@@ -96,10 +107,13 @@ func sameTarget(a, b message.URI) bool {
 }
 
 func portOf(uri message.URI) uint16 {
-	if uri.Port == 0 {
-		return defaultPort
+	switch {
+	case uri.Port != 0:
+		return uri.Port
+	case uri.Scheme == "sips", uri.Params.Text("transport") == string(settings.TLS):
+		return securePort
 	}
-	return uri.Port
+	return defaultPort
 }
 
 // aimedAt reports whether a Request-URI names the leg: by its target, by the one
@@ -113,12 +127,20 @@ func (d *dialog) aimedAt(to int, uri message.URI) bool {
 // spot is the part of a URI that names its user and host.
 func spot(uri message.URI) string { return uri.Scheme + ":" + uri.User + "@" + uri.Host }
 
-// dialogKey names a dialog from either side.
-func dialogKey(callID, one, other string) string {
+// passesMax is how often one dialog may cross the box: once from a phone to a
+// provider that is a proxy and once back to another phone, or from trunk to trunk.
+const passesMax = 3
+
+// dialogKey names a dialog from either side, and one of its passes.
+func dialogKey(callID, one, other string, pass int) string {
 	if one > other {
 		one, other = other, one
 	}
-	return callID + "\x00" + one + "\x00" + other
+	key := callID + "\x00" + one + "\x00" + other
+	if pass > 0 {
+		key += "\x00" + strconv.Itoa(pass)
+	}
+	return key
 }
 
 // dialogs is the one table of dialogs, bounded.
@@ -132,11 +154,17 @@ func newDialogs(bounds limits) *dialogs {
 	return &dialogs{bounds: bounds, all: make(map[string]*dialog)}
 }
 
-// find returns the dialog and which leg holds the tag of the sender.
+// find returns the dialog, on its first pass, and which leg holds the tag of the
+// sender.
 func (s *dialogs) find(callID, fromTag, toTag string) (d *dialog, from int) {
+	return s.crossing(callID, fromTag, toTag, 0)
+}
+
+// crossing is find for any pass.
+func (s *dialogs) crossing(callID, fromTag, toTag string, pass int) (d *dialog, from int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d = s.all[dialogKey(callID, fromTag, toTag)]
+	d = s.all[dialogKey(callID, fromTag, toTag, pass)]
 	switch {
 	case d == nil:
 		return nil, 0
@@ -161,7 +189,8 @@ func (s *dialogs) roomLocked(urgent bool) bool {
 	return len(s.all) < s.bounds.dialogs-s.bounds.reserve
 }
 
-// enter adds d, or returns the dialog that has its key already. It returns nil
+// enter adds d, or returns the dialog that has its key already. Another call under
+// the same Call-ID and tags is another pass: who sends tells them apart. It returns nil
 // where the table is full, or where both tags are equal: nobody could tell who
 // speaks.
 func (s *dialogs) enter(d *dialog, urgent bool) *dialog {
@@ -170,14 +199,19 @@ func (s *dialogs) enter(d *dialog, urgent bool) *dialog {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := dialogKey(d.callID, d.caller, d.callee)
-	if old := s.all[key]; old != nil {
-		return old
+	for ; ; d.pass++ {
+		old := s.all[dialogKey(d.callID, d.caller, d.callee, d.pass)]
+		if old == nil {
+			break
+		}
+		if old.call == d.call || old.call == nil || d.call == nil || d.pass+1 == passesMax {
+			return old
+		}
 	}
 	if !s.roomLocked(urgent) {
 		return nil
 	}
-	s.all[key] = d
+	s.all[dialogKey(d.callID, d.caller, d.callee, d.pass)] = d
 	return d
 }
 
@@ -185,7 +219,7 @@ func (s *dialogs) enter(d *dialog, urgent bool) *dialog {
 func (s *dialogs) remove(d *dialog) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := dialogKey(d.callID, d.caller, d.callee)
+	key := dialogKey(d.callID, d.caller, d.callee, d.pass)
 	if s.all[key] != d {
 		return false
 	}
@@ -230,9 +264,27 @@ func (s *dialogs) live(replaces message.Replaces) *dialog {
 	return d
 }
 
+// up reports whether a dialog is an answered call that nobody has ended.
+func (d *dialog) up() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.call != nil && d.confirmed && !d.over
+}
+
+// answered reports whether a dialog was confirmed by a 2xx.
+func (d *dialog) answered() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.confirmed
+}
+
 // drop ends a dialog for good and takes it off its call.
 func (i *Inspector) drop(d *dialog, now time.Time) {
 	if i.dialogs.remove(d) && d.call != nil {
+		d.mu.Lock()
+		d.over = true
+		i.releaseMedia(d)
+		d.mu.Unlock()
 		i.calls.leave(d.call, d, now)
 	}
 }

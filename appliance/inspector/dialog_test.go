@@ -239,21 +239,6 @@ func TestInDialogTricks(t *testing.T) {
 	c.hangUp(s)
 }
 
-func TestReaper(t *testing.T) {
-	s := newSite(t)
-	pbx, itsp := s.pbx(), s.itsp()
-	establish(pbx, itsp, mobile, "forever")
-	s.in.sweep(s.now.advance(11 * time.Hour))
-	if len(s.in.Live()) != 1 {
-		t.Fatal("the call was reaped too early")
-	}
-	s.in.sweep(s.now.advance(2 * time.Hour))
-	if len(s.in.Live()) != 0 || s.in.dialogs.size() != 0 {
-		t.Error("the call was not reaped")
-	}
-	s.call("the call has ended", func(c appliance.Call) bool { return !c.End.IsZero() })
-}
-
 func TestInviteWithReplaces(t *testing.T) {
 	s := newSite(t)
 	pbx, itsp := s.pbx(), s.itsp()

@@ -24,40 +24,55 @@ type visitors interface {
 	// broken hears why a connection can't be read any further; start is what came
 	// since the last message, as far as that is known.
 	broken(from flow, start []byte, cause error)
+	// local reports whether an address is on the LAN.
+	local(netip.AddrPort) bool
+	// mistrusted hears of an accepted connection on which no TLS was agreed.
+	mistrusted(remote netip.AddrPort, cause error)
 	// crowded hears of a connection turned away because a table is full.
 	crowded()
 }
 
-// door owns every socket: UDP and TCP on each listening address, and the
-// connections that it dials.
+// door owns every socket: UDP and TCP on each listening address, TLS on those for
+// it, and the connections that it dials.
 type door struct {
 	bounds  limits
 	inside  visitors
+	keys    func() Keys
+	wanted  []netip.AddrPort // to listen on for TLS
+	ear     *ear
 	sockets []*udpSocket
 
 	acceptors []*net.TCPListener
+	through   interceptor
 	routes    *routes
 	tasks     sync.WaitGroup
 
 	mu        sync.Mutex
 	streams   map[*connection]netip.Addr // every open connection and its source
 	accepted  map[netip.Addr]int
-	dialled   map[netip.AddrPort]*connection
+	dialled   map[dialKey]*connection
+	aliases   map[dialKey]*connection // accepted ones that stand for a neighbour's listening address
+	securely  []secureListener
+	trouble   error                // why there are fewer listeners for TLS than wanted
+	dialledAs map[pair]*connection // in another's name
 	shuttered bool
 }
 
-func newDoor(bounds limits, inside visitors) *door {
+func newDoor(bounds limits, inside visitors, keys func() Keys) *door {
 	return &door{
-		bounds: bounds, inside: inside,
-		routes:   newRoutes(bounds.route),
-		streams:  make(map[*connection]netip.Addr),
-		accepted: make(map[netip.Addr]int),
-		dialled:  make(map[netip.AddrPort]*connection),
+		bounds: bounds, inside: inside, keys: keys,
+		routes:    newRoutes(bounds.route),
+		streams:   make(map[*connection]netip.Addr),
+		accepted:  make(map[netip.Addr]int),
+		dialled:   make(map[dialKey]*connection),
+		dialledAs: make(map[pair]*connection),
+		aliases:   make(map[dialKey]*connection),
 	}
 }
 
-// open binds every address for UDP and TCP, or none.
-func (d *door) open(ctx context.Context, addresses []netip.AddrPort) error {
+// open binds every address for UDP and TCP, or none, and those for TLS as far as
+// they can be had.
+func (d *door) open(ctx context.Context, addresses, secure []netip.AddrPort) error {
 	for _, at := range addresses {
 		at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 		socket, err := listenUDP(ctx, at)
@@ -65,6 +80,7 @@ func (d *door) open(ctx context.Context, addresses []netip.AddrPort) error {
 			d.shut()
 			return err
 		}
+		socket.ear = d.ear
 		d.sockets = append(d.sockets, socket)
 		// Port 0 asks for any port: TCP then follows UDP.
 		acceptor, err := listenTCP(ctx, socket.bound)
@@ -74,6 +90,8 @@ func (d *door) open(ctx context.Context, addresses []netip.AddrPort) error {
 		}
 		d.acceptors = append(d.acceptors, acceptor)
 	}
+	d.wanted = secure
+	d.openSecure(ctx)
 	return nil
 }
 
@@ -93,8 +111,10 @@ func (d *door) serve(ctx context.Context) {
 		d.tasks.Go(func() { d.serveUDP(socket) })
 	}
 	for _, acceptor := range d.acceptors {
-		d.tasks.Go(func() { d.serveTCP(ctx, acceptor) })
+		d.tasks.Go(func() { d.serveTCP(ctx, acceptor, false) })
 	}
+	d.tasks.Go(func() { d.serveSecure(ctx) })
+	d.serveThrough(ctx)
 	<-ctx.Done()
 	d.shut()
 	d.tasks.Wait()
@@ -107,9 +127,13 @@ func (d *door) shut() {
 	for _, acceptor := range d.acceptors {
 		_ = acceptor.Close()
 	}
+	d.through.shut()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.shuttered = true
+	for _, one := range d.securely {
+		_ = one.acceptor.Close()
+	}
 	for stream := range d.streams {
 		stream.close(errClosed)
 	}
@@ -136,20 +160,33 @@ func (d *door) serveUDP(socket *udpSocket) {
 // toward returns a flow to a neighbour that we write to first. For TCP it is
 // the open connection to that address, or a new one that is being dialled.
 func (d *door) toward(transport settings.Transport, remote netip.AddrPort) (flow, error) {
+	return d.towardPeer(transport, remote, peer{})
+}
+
+// towardPeer is toward for a neighbour that TLS may be spoken to: who is whom its
+// certificate must prove it to be.
+func (d *door) towardPeer(transport settings.Transport, remote netip.AddrPort, who peer) (flow, error) {
 	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
 	socket, local, err := d.socketToward(remote.Addr())
 	if err != nil {
 		return flow{}, err
 	}
 	to := flow{transport: settings.UDP, local: local, remote: remote, socket: socket}
-	if transport != settings.TCP {
+	switch transport {
+	case settings.TCP:
+		to = flow{transport: settings.TCP, local: local, remote: remote}
+	case settings.TLS:
+		if who == (peer{}) {
+			return flow{}, fmt.Errorf("connect to tls %s: %w", remote, errNameless)
+		}
+		to = flow{transport: settings.TLS, local: d.secureLocal(local.Addr()), remote: remote, peer: who}
+	default:
 		return to, nil
 	}
-	stream, err := d.streamToward(local, remote)
-	if err != nil {
+	if to.stream, err = d.streamToward(to); err != nil {
 		return flow{}, err
 	}
-	return flow{transport: settings.TCP, local: local, remote: remote, stream: stream}, nil
+	return to, nil
 }
 
 // socketToward chooses the listening socket and the local address that reach
@@ -188,7 +225,12 @@ func (d *door) listeners() []string {
 	for _, socket := range d.sockets {
 		all = append(all, "udp "+socket.bound.String(), "tcp "+socket.bound.String())
 	}
-	return all
+	d.mu.Lock()
+	for _, one := range d.securely {
+		all = append(all, "tls "+one.bound().String())
+	}
+	d.mu.Unlock()
+	return append(all, d.through.listeners()...)
 }
 
 // ours reports whether addr is an address of the box, whatever the port.
@@ -205,13 +247,15 @@ func (d *door) ours(addr netip.Addr) bool {
 // A wildcard listener owns every address that the box has used as a local one.
 func (d *door) owns(at netip.AddrPort) bool {
 	for _, socket := range d.sockets {
-		if socket.bound == at {
-			return true
-		}
-		if socket.bound.Addr().IsUnspecified() && socket.bound.Port() == at.Port() &&
-			socket.bound.Addr().Is4() == at.Addr().Is4() && d.routes.ours(at.Addr()) {
+		if d.holds(socket.bound, at) {
 			return true
 		}
 	}
-	return false
+	return d.ownsSecurely(at)
+}
+
+// holds reports whether a listener bound to an address answers at another.
+func (d *door) holds(bound, at netip.AddrPort) bool {
+	return bound == at || bound.Addr().IsUnspecified() && bound.Port() == at.Port() &&
+		bound.Addr().Is4() == at.Addr().Is4() && d.routes.ours(at.Addr())
 }

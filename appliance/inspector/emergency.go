@@ -24,12 +24,14 @@ func fit(out *message.Message, urgent bool) {
 		return
 	}
 	knownBody(out, true)
-	out.Del("Replaces")
+	for _, name := range bridging {
+		out.Del(name)
+	}
 	tags, _ := out.Tokens("Require")
 	out.Del("Require")
 	var known []string
 	for _, tag := range tags {
-		if extensions[tag] {
+		if extensions[strings.ToLower(tag)] {
 			known = append(known, tag)
 		}
 	}

@@ -48,6 +48,7 @@ var allowed = map[string]passage{
 	"Geolocation-Routing":       bothWays,
 	"History-Info":              trusted,
 	"Identity":                  trusted,
+	"Join":                      bothWays,
 	"MIME-Version":              bothWays,
 	"Min-Expires":               bothWays,
 	"Min-SE":                    bothWays,
@@ -75,6 +76,7 @@ var allowed = map[string]passage{
 	"Subject":                   bothWays,
 	"Subscription-State":        bothWays,
 	"Supported":                 bothWays,
+	"Target-Dialog":             bothWays,
 	"Timestamp":                 bothWays,
 	"Unsupported":               bothWays,
 	"User-Agent":                bothWays,
@@ -105,11 +107,33 @@ func carries(name string, who party) bool {
 // carry copies the allowed headers and the body of in to out.
 func carry(out, in *message.Message, who party) {
 	for _, header := range in.Headers {
+		if header.Name == "Supported" {
+			header.Value = offered(header.Value)
+		}
 		if carries(header.Name, who) {
 			out.Headers = append(out.Headers, header)
 		}
 	}
 	out.Body = in.Body
+}
+
+// offered keeps the option tags that are known here: an extension that is not
+// offered is not used (RFC 3261 section 20.37).
+func offered(supported string) string {
+	unknown := false
+	for tag := range strings.SplitSeq(supported, ", ") {
+		unknown = unknown || !extensions[strings.ToLower(tag)]
+	}
+	if !unknown {
+		return supported
+	}
+	var known []string
+	for tag := range strings.SplitSeq(supported, ", ") {
+		if extensions[strings.ToLower(tag)] {
+			known = append(known, tag)
+		}
+	}
+	return strings.Join(known, ", ")
 }
 
 // carryContacts copies the Contacts without what would be put into requests that
@@ -138,8 +162,11 @@ func hop(to flow, branch string) string {
 		Port:      to.local.Port(),
 		Params:    message.Params(";branch=" + branch),
 	}
-	if to.stream == nil {
+	switch {
+	case to.stream == nil:
 		via.Params += ";rport"
+	case to.peer != (peer{}):
+		via.Params += ";alias" // what we are asked back may come this way (RFC 5923)
 	}
 	return via.String()
 }
@@ -147,8 +174,8 @@ func hop(to flow, branch string) string {
 // ownURI is the URI under which a neighbour reached by to reaches us.
 func ownURI(to flow, user string) message.URI {
 	uri := message.URI{Scheme: "sip", User: user, Host: to.local.Addr().String(), Port: to.local.Port()}
-	if to.transport == settings.TCP {
-		uri.Params = ";transport=tcp"
+	if to.transport != settings.UDP {
+		uri.Params = message.Params(";transport=" + to.transport)
 	}
 	return uri
 }
@@ -161,10 +188,21 @@ func recordRoutes(from, to flow) []string {
 		uri.Params += ";lr"
 		return message.NameAddr{URI: uri}.String()
 	}
-	if from.sameLeg(to) {
+	if from.sameLeg(to) || from.intercepted() || to.intercepted() {
 		return []string{ours(to)}
 	}
 	return []string{ours(to), ours(from)}
+}
+
+// facing are our own Record-Route values as the side sees them that a response
+// goes back to by from. Where one side does not know of the box, each is shown its
+// own leg alone (RFC 3261 section 16.7 step 8): the address that a telephone
+// speaks to is the provider's, which the provider would take for itself.
+func facing(from, to flow, sent []string) []string {
+	if !from.intercepted() && !to.intercepted() {
+		return sent
+	}
+	return recordRoutes(from, from)
 }
 
 // identity copies the four headers that name a transaction and its dialog.
@@ -190,7 +228,7 @@ func outgoingRequest(r *request, uri string, to flow, branch string, routes, rec
 	for _, route := range recorded {
 		out.Headers = append(out.Headers, header("Record-Route", route))
 	}
-	out.Headers = append(out.Headers, header("Max-Forwards", strconv.Itoa(r.hops-1)))
+	out.Headers = append(out.Headers, header("Max-Forwards", strconv.Itoa(min(r.hops, message.DefaultMaxForwards)-1)))
 	identity(out, r.Message)
 	carryContacts(out, r.Message)
 	carry(out, r.Message, r.who)
@@ -203,8 +241,11 @@ func outgoingRequest(r *request, uri string, to flow, branch string, routes, rec
 func incomingVias(m *message.Message, top message.Via, remote netip.AddrPort) []string {
 	vias := m.All("Via")
 	_, wantsPort := top.RPort()
-	if wantsPort || top.Host != remote.Addr().String() {
-		top.Params = top.Params.Set("received", remote.Addr().WithZone("").String())
+	if source := remote.Addr().String(); wantsPort || top.Host != source {
+		if remote.Addr().Zone() != "" {
+			source = remote.Addr().WithZone("").String()
+		}
+		top.Params = top.Params.Set("received", source)
 	}
 	if wantsPort {
 		top.Params = top.Params.Set("rport", strconv.Itoa(int(remote.Port())))
@@ -250,10 +291,5 @@ func hopByHop(invite *message.Message, method string) *message.Message {
 	return out
 }
 
-// usualSize is room for the most common messages, bytes.
-const usualSize = 1024
-
 // written emits a message.
-func written(m *message.Message) []byte {
-	return m.Append(make([]byte, 0, usualSize+len(m.Body)))
-}
+func written(m *message.Message) []byte { return m.Append(make([]byte, 0, m.Size())) }

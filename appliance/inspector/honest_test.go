@@ -46,8 +46,8 @@ func TestSessionsChangeInACall(t *testing.T) {
 	c.hangUp(s)
 }
 
-// TestChallengedInvite: the INVITE with credentials is a call of its own, and the
-// one before has ended.
+// TestChallengedInvite: the INVITE with credentials is another try of the same
+// call.
 func TestChallengedInvite(t *testing.T) {
 	s := newSite(t)
 	pbx, itsp := s.pbx(), s.itsp()

@@ -4,8 +4,9 @@
 // model, never the bytes that came in.
 //
 // It owns the SIP sockets and the tables behind them: transactions, dialogs,
-// registered contacts and calls, each bounded. It is the only importer of
-// sipgo, and knows no file and no kernel map.
+// registered contacts and calls, each bounded. It knows no file and no kernel
+// map. What it emits, and how its transactions behave, is held against sipgo in
+// the tests of the packages below it.
 package inspector
 
 import (
@@ -14,7 +15,6 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,32 +37,74 @@ type Inspector struct {
 	tallies  tallies
 	txs      *transactions
 	relays   relays
+	trunks   *trunks
 	dialogs  *dialogs
 	bindings *bindings
+	habits   habits
 	calls    *calls
+	watch    *Watch
+	past     *past
+	ring     *ring
+	media    *book
+	cuts     cuts
 
-	closing     atomic.Bool // Run is ending: see drain
-	listenersMu sync.Mutex
-	listening   []string
+	behaviour Behaviour // nil where there is none
+
+	closing atomic.Bool // Run is ending: see drain
+	serving atomic.Bool // Run has opened its listeners and has not ended
 }
 
-// New returns an inspector that judges by current(), which it loads once for
-// each message, and tells what happened to report, which must not block. The
-// error is for a missing argument.
-func New(current func() *rules.Rules, report func(appliance.Event)) (*Inspector, error) {
-	if current == nil || report == nil {
-		return nil, fmt.Errorf("build inspector: rules and report are required")
+// Parts are what an inspector works with.
+type Parts struct {
+	// Rules returns those in force; it is asked once for each message.
+	Rules func() *rules.Rules
+	// Keys returns those that TLS is spoken with; it is asked for each new connection.
+	Keys func() Keys
+	// Report hears what happened, and must not block.
+	Report func(appliance.Event)
+	// Watch is what is learned of who uses the box.
+	Watch *Watch
+	// Behaviour judges how calls are made; nil where nobody does.
+	Behaviour Behaviour
+	// Media is the guard of the WAN's media; nil where there is none.
+	Media Media
+	Observing
+}
+
+// New returns an inspector. The error is for a missing part.
+func New(parts Parts) (*Inspector, error) {
+	if parts.Rules == nil || parts.Keys == nil || parts.Report == nil || parts.Watch == nil {
+		return nil, fmt.Errorf("build inspector: rules, keys, report and watch are required")
 	}
-	return build(current, report, defaultLimits(), time.Now), nil
+	i := build(parts, defaultLimits(), time.Now)
+	i.observe(parts.Observing)
+	return i, nil
 }
 
-func build(current func() *rules.Rules, report func(appliance.Event), bounds limits, now func() time.Time) *Inspector {
-	i := &Inspector{current: current, report: report, now: now, bounds: bounds, branches: newBranches()}
-	i.door = newDoor(bounds, i)
+// observe is a part of building: nobody has the inspector yet.
+func (i *Inspector) observe(by Observing) {
+	i.door.ear.tap, i.calls.firmware = by.Tap, by.Firmware
+}
+
+func build(parts Parts, bounds limits, now func() time.Time) *Inspector {
+	current, report := parts.Rules, parts.Report
+	i := &Inspector{current: current, report: report, watch: parts.Watch, now: now, bounds: bounds, branches: newBranches()}
+	i.ring = newRing(bounds, current, now)
+	i.door = newDoor(bounds, i, parts.Keys)
+	i.door.ear = &ear{ring: i.ring, now: now}
 	i.txs = newTransactions(bounds, i.catch)
 	i.dialogs = newDialogs(bounds)
 	i.bindings = newBindings(bounds)
-	i.calls = newCalls(report)
+	parts.Watch.bindings.Store(i.bindings)
+	i.past = newPast(bounds)
+	i.behaviour = parts.Behaviour
+	i.calls = newCalls(report, i.ring)
+	i.calls.behaviour, i.calls.current = parts.Behaviour, current
+	i.trunks = newTrunks(report)
+	i.cuts.all = make(map[*cut]struct{})
+	i.media = newBook(parts.Media, func(text string) {
+		report(appliance.Event{Time: now(), Kind: appliance.EventDaemon, Subject: "media", Message: text})
+	})
 	return i
 }
 
@@ -72,15 +114,21 @@ func build(current func() *rules.Rules, report func(appliance.Event), bounds lim
 // end of ctx and its return it drains: it takes nothing new but calls for help,
 // and lets what is in flight end, for less than 6 s.
 func (i *Inspector) Run(ctx context.Context) error {
-	if err := i.door.open(ctx, i.current().SIP().Listen); err != nil {
+	sip := i.current().SIP()
+	if err := i.door.open(ctx, sip.Listen, sip.Secure); err != nil {
 		return fmt.Errorf("open sip listeners: %w", err)
 	}
-	i.setListeners(i.door.listeners())
-	defer i.setListeners(nil)
+	if err := i.door.intercept(ctx, sip.Intercepted); err != nil {
+		i.door.shut()
+		return fmt.Errorf("open transparent sockets: %w", err)
+	}
+	i.serving.Store(true)
+	defer i.serving.Store(false)
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var tasks sync.WaitGroup
 	tasks.Go(func() { i.reap(serving) })
+	tasks.Go(func() { i.watchTrunks(serving) })
 	tasks.Go(func() {
 		defer stop()
 		i.drain(ctx)
@@ -102,21 +150,15 @@ func (i *Inspector) Live() []appliance.Call { return i.calls.live() }
 // Listeners returns the addresses that are listened on, such as
 // "udp 192.0.2.1:5060"; none while Run does not run.
 func (i *Inspector) Listeners() []string {
-	i.listenersMu.Lock()
-	defer i.listenersMu.Unlock()
-	return slices.Clone(i.listening)
-}
-
-func (i *Inspector) setListeners(listening []string) {
-	i.listenersMu.Lock()
-	defer i.listenersMu.Unlock()
-	i.listening = listening
+	if !i.serving.Load() {
+		return nil
+	}
+	return i.door.listeners()
 }
 
 // welcome reports whether a TCP connection from remote is taken at all.
 func (i *Inspector) welcome(remote netip.AddrPort) bool {
-	sip := i.current().SIP()
-	if partyOf(&sip, remote).side == stranger {
+	if partyOf(i.current().Topology(), remote).side == stranger {
 		i.tallies.count(appliance.ReasonUnknownSource)
 		return false
 	}
@@ -128,8 +170,8 @@ func (i *Inspector) welcome(remote netip.AddrPort) bool {
 func (i *Inspector) receive(from flow, data []byte) {
 	defer i.catch()
 	in := i.current()
-	sip := in.SIP()
-	who := partyOf(&sip, from.remote)
+	sip := in.Topology()
+	who := partyOf(sip, from.remote)
 	if who.side == stranger {
 		i.tallies.count(appliance.ReasonUnknownSource)
 		return
@@ -142,8 +184,8 @@ func (i *Inspector) receive(from flow, data []byte) {
 		i.malformed(from, who, data, err)
 		return
 	}
-	topology := sip // only a message that is handled pays for its place on the heap
-	i.handle(m, from, who, in, &topology)
+	i.door.ear.received(from, m, data)
+	i.handle(m, from, who, in, sip)
 }
 
 // received handles one message from a TCP connection, whose source is asked for
@@ -151,13 +193,16 @@ func (i *Inspector) receive(from flow, data []byte) {
 func (i *Inspector) received(from flow, m *message.Message) bool {
 	defer i.catch()
 	in := i.current()
-	sip := in.SIP()
-	who := partyOf(&sip, from.remote)
+	sip := in.Topology()
+	who := partyOf(sip, from.remote)
 	if who.side == stranger {
 		i.tallies.count(appliance.ReasonUnknownSource)
 		return false
 	}
-	i.handle(m, from, who, in, &sip)
+	if via, err := m.TopVia(); err == nil && m.Request() {
+		i.door.alias(from, via)
+	}
+	i.handle(m, from, who, in, sip)
 	return true
 }
 
@@ -185,7 +230,25 @@ func (i *Inspector) handle(m *message.Message, from flow, who party, in *rules.R
 		i.tallies.count(appliance.ReasonMalformedMessage)
 		return
 	}
+	if q.recorded() {
+		q.caller = i.callerOf(q)
+	}
+	if from.stream != nil {
+		q.back.again = i.returning(q)
+	}
 	i.request(q)
+}
+
+// returning is how a response finds its way after its connection has ended: to the
+// source of the request, at the port that its Via names.
+func (i *Inspector) returning(q *request) func() (flow, error) {
+	return func() (flow, error) {
+		port := q.via.Port
+		if port == 0 {
+			port = portOf(message.URI{Params: message.Params(";transport=" + q.from.transport)})
+		}
+		return i.door.towardPeer(q.from.transport, netip.AddrPortFrom(q.from.remote.Addr(), port), q.from.peer)
+	}
 }
 
 // response hands a response to the client transaction that waits for it, where
@@ -199,7 +262,7 @@ func (i *Inspector) response(m *message.Message, from flow, who party, sip *rule
 		return
 	}
 	c := i.txs.client(via.Branch(), cseq.Method)
-	if c == nil || partyOf(sip, c.wire.flow.remote).side != who.side {
+	if c == nil || partyOf(sip, c.flow.remote).side != who.side {
 		i.tallies.count(appliance.ReasonUnknownDialog)
 		return
 	}

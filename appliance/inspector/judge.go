@@ -3,6 +3,7 @@ package inspector
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/ringfence/ringfence/appliance"
@@ -15,25 +16,56 @@ import (
 // a trunk's next hop, is written as the domain of the trunk that it stands for:
 // a PBX that uses the box as its outbound proxy may address either.
 func (i *Inspector) judge(q *request, uri message.URI, use rules.Use, direction appliance.Direction) rules.Decision {
+	if said, ok := i.toRemote(q, uri, use); ok {
+		return said
+	}
+	uri = i.normal(q, q.ofOffice(uri))
 	return q.rules.Call(rules.Call{
-		URI: i.normal(q, uri).String(), Direction: direction, Use: use, From: q.fromAddr.URI.User,
+		URI: uri.String(), Direction: direction, Use: use, From: q.fromAddr.URI.User, Trunk: i.hint(q, uri.Host),
 	})
 }
 
 // normal returns uri with its host as the rules know it.
 func (i *Inspector) normal(q *request, uri message.URI) message.URI {
-	addr, literal := uri.Addr()
-	if !literal || len(q.sip.Trunks) == 0 {
+	if len(q.sip.Trunks) == 0 {
 		return uri
 	}
+	addr, literal := uri.Addr()
+	if !literal {
+		return named(q.sip, uri)
+	}
+	if q.who.side == inside && q.from.intercepted() && addr == q.from.local.Addr() {
+		if trunk := q.meant(""); trunk != nil {
+			uri.Host, uri.Port = trunk.Domain, 0
+			return uri
+		}
+	}
 	for n := range q.sip.Trunks {
-		if q.sip.Trunks[n].Address.Addr() == addr {
+		if q.sip.Trunks[n].Address.Addr() == addr || slices.ContainsFunc(q.sip.Targets[n], func(t appliance.Target) bool { return t.Address.Addr() == addr }) {
 			uri.Host, uri.Port = q.sip.Trunks[n].Domain, 0
 			return uri
 		}
 	}
 	if i.ownHost(uri) {
 		uri.Host, uri.Port = q.sip.Trunks[0].Domain, 0
+	}
+	return uri
+}
+
+// named returns uri with the domain of the trunk whose next hop its host names,
+// where that is none of the domains.
+func named(sip *rules.SIP, uri message.URI) message.URI {
+	hop := ""
+	for n := range sip.Trunks {
+		if sip.Trunks[n].Domain == uri.Host {
+			return uri
+		}
+		if hop == "" && sip.Trunks[n].Host == uri.Host && uri.Host != "" {
+			hop = sip.Trunks[n].Domain
+		}
+	}
+	if hop != "" {
+		uri.Host, uri.Port = hop, 0
 	}
 	return uri
 }

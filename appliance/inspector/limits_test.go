@@ -145,7 +145,7 @@ func TestHandlingNeverTakesTheBoxDown(t *testing.T) {
 
 func TestListenerThatCannotBeBound(t *testing.T) {
 	s := newSite(t)
-	second := build(s.in.current, s.in.report, defaultLimits(), time.Now)
+	second := build(Parts{Rules: s.in.current, Keys: s.in.door.keys, Report: s.in.report, Watch: s.in.watch}, defaultLimits(), time.Now)
 	err := second.Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "listen on udp "+s.box.String()) {
 		t.Errorf("got error %v, want the address named", err)
@@ -153,7 +153,7 @@ func TestListenerThatCannotBeBound(t *testing.T) {
 	if got := second.Listeners(); len(got) != 0 {
 		t.Errorf("listeners %q after a failure", got)
 	}
-	if _, err := New(nil, nil); err == nil {
+	if _, err := New(Parts{}); err == nil {
 		t.Error("New takes no rules and no report")
 	}
 }

@@ -55,7 +55,11 @@ func (i *Inspector) lamp(q *request) {
 type plainErrand struct{}
 
 // answered implements errand.
-func (plainErrand) answered(*relay, *message.Message, *message.Message) {}
+func (plainErrand) answered(r *relay, res, out *message.Message) {
+	if res.Status/100 == 3 {
+		r.i.redirect(r.q, out)
+	}
+}
 
 // ended implements errand.
 func (plainErrand) ended(*relay, int) {}

@@ -2,7 +2,9 @@ package inspector
 
 import (
 	"net/netip"
+	"slices"
 
+	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/rules"
 	"github.com/ringfence/ringfence/appliance/settings"
 )
@@ -20,9 +22,12 @@ const (
 // party is who speaks, judged by the source address alone: everything that a
 // message says of its sender is a label.
 type party struct {
-	side  side
-	pbx   bool            // the configured PBX; only where side is inside
-	trunk *settings.Trunk // the first trunk that the source belongs to; only where side is outside
+	side side
+	pbx  bool // the configured PBX; only where side is inside
+	// remote is somebody on the WAN whom a document lets register; only where side
+	// is inside. Unlike a neighbour on the LAN he hears nothing before he is known.
+	remote bool
+	trunk  *settings.Trunk // the first trunk that the source belongs to; only where side is outside
 }
 
 // partyOf sorts a source. The exact address and port of a peer decide first,
@@ -44,7 +49,7 @@ func exactParty(sip *rules.SIP, same func(netip.AddrPort) bool) party {
 		return party{side: inside, pbx: true}
 	}
 	for i := range sip.Trunks {
-		if same(sip.Trunks[i].Address) {
+		if same(sip.Trunks[i].Address) || i < len(sip.Targets) && slices.ContainsFunc(sip.Targets[i], func(t appliance.Target) bool { return same(t.Address) }) {
 			return party{side: outside, trunk: &sip.Trunks[i]}
 		}
 	}
@@ -64,6 +69,9 @@ func networkParty(sip *rules.SIP, addr netip.Addr) party {
 				found, bits = party{side: outside, trunk: &sip.Trunks[i]}, network.Bits()
 			}
 		}
+	}
+	if found.side == stranger && sip.May(addr) {
+		return party{side: inside, remote: true}
 	}
 	return found
 }

@@ -3,6 +3,8 @@ package inspector
 import (
 	"context"
 	"time"
+
+	"github.com/ringfence/ringfence/appliance"
 )
 
 // reap ends what nobody ends: INVITEs that ring for ever, dialogs without a BYE,
@@ -25,9 +27,23 @@ func (i *Inspector) sweep(now time.Time) {
 	for _, r := range i.relays.due(now) {
 		r.expire(now)
 	}
+	for _, r := range i.relays.impatientOnes(now) {
+		r.giveWay()
+	}
 	for _, d := range i.dialogs.due(now) {
+		if d.up() {
+			i.finish(d, appliance.EndedLongest)
+			continue
+		}
 		i.drop(d, now)
 	}
+	for _, d := range i.dialogs.quiet(now) {
+		i.ask(d)
+	}
 	i.bindings.expire(now)
+	i.pursue(now)
+	i.media.renew(now)
+	i.watch.accounts.expire(now)
+	i.ring.sweep()
 	i.txs.shed(time.Now())
 }

@@ -17,20 +17,31 @@ type call struct {
 	mu      sync.Mutex
 	record  appliance.Call
 	source  netip.AddrPort
+	attempt uint64 // see attempts
 	dialogs map[*dialog]struct{}
 	closed  bool
+	dialled string // as it was sent on
+	typed   string // digits that came by INFO before the answer
+	urgent  bool   // to an emergency number
+	cut     *cut   // nil unless it was ended from here
 }
 
 // calls holds the records of live calls and reports every change of one. It is
 // bounded by the transactions and dialogs that calls stand on.
 type calls struct {
-	report func(appliance.Event)
-	mu     sync.Mutex
-	all    map[string]*call
+	report    func(appliance.Event)
+	ring      *ring
+	firmware  string
+	behaviour Behaviour // nil where there is none
+	current   func() *rules.Rules
+
+	mu       sync.Mutex
+	all      map[string]*call
+	attempts attempts
 }
 
-func newCalls(report func(appliance.Event)) *calls {
-	return &calls{report: report, all: make(map[string]*call)}
+func newCalls(report func(appliance.Event), ring *ring) *calls {
+	return &calls{report: report, ring: ring, all: make(map[string]*call), attempts: newAttempts()}
 }
 
 // recordOf writes what was decided on q. Of what was dialled it keeps no password
@@ -39,9 +50,9 @@ func recordOf(q *request, dialled message.URI, use rules.Use, direction applianc
 	dialled.Password, dialled.Headers = "", ""
 	return appliance.Call{
 		ID: randomID(5), CallID: strings.Clone(q.CallID()), Direction: direction, Use: string(use), Start: q.at,
-		From: strings.Clone(q.fromAddr.URI.User), Source: q.from.remote.String(), Dialled: strings.Clone(dialled.String()),
+		From: strings.Clone(q.fromAddr.URI.User), Source: q.from.remote.String(), Account: q.caller.account, Attribution: q.caller.by, Dialled: strings.Clone(dialled.String()),
 		Number: said.Number, Label: said.Label, Trunk: said.Trunk, Verdict: said.Verdict,
-		Reason: said.Reason, Rule: said.Rule, List: said.List, Why: said.Why,
+		Reason: said.Reason, Rule: said.Rule, List: said.List, Why: said.Why, Trail: trailOf(q.rules, said),
 	}
 }
 
@@ -53,20 +64,80 @@ func (s *calls) tell(source netip.AddrPort, record appliance.Call, at time.Time)
 	})
 }
 
+// stamp writes who judged into a record that nobody else has yet.
+func (s *calls) stamp(record *appliance.Call) {
+	if record.Trail != nil {
+		record.Trail.Firmware = s.firmware
+	}
+}
+
+// place makes the record of an INVITE part of the attempt that it belongs to, before
+// anybody hears of it.
+func (s *calls) place(q *request, record *appliance.Call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempts.join(s.attempts.key(q.CallID(), q.fromTag), record)
+}
+
 // refused reports an attempt that ended where it began.
 func (s *calls) refused(q *request, record appliance.Call, status int) {
 	record.End, record.Status = q.at, status
+	s.stamp(&record)
+	if q.Method == "INVITE" && q.toTag == "" {
+		s.mu.Lock()
+		s.attempts.failed(s.attempts.key(q.CallID(), q.fromTag), record.ID)
+		s.mu.Unlock()
+	}
+	s.over(&record)
+	s.ring.settled(record.CallID, false)
 	s.tell(q.from.remote, record, q.at)
 }
 
+// alone reports a request that was judged by itself and is over, and lets go of its
+// messages where nothing is wrong with it.
+func (s *calls) alone(source netip.AddrPort, record appliance.Call, at time.Time) {
+	s.stamp(&record)
+	s.ring.settled(record.CallID, record.Verdict == appliance.Allow && record.Status < 400)
+	if s.behaviour != nil && record.Direction == appliance.Outbound {
+		s.behaviour.Ended(record.ID, true) // it was no call that lasted
+	}
+	s.tell(source, record, at)
+}
+
 // begin reports a decided call and keeps it until it ends.
-func (s *calls) begin(q *request, record appliance.Call) *call {
-	c := &call{record: record, source: q.from.remote, dialogs: make(map[*dialog]struct{})}
+func (s *calls) begin(q *request, record appliance.Call, urgent bool) *call {
+	s.stamp(&record)
 	s.mu.Lock()
+	key := s.attempts.key(q.CallID(), q.fromTag)
+	c := &call{record: record, source: q.from.remote, attempt: key, dialogs: make(map[*dialog]struct{}), urgent: urgent}
 	s.all[record.ID] = c
 	s.mu.Unlock()
+	s.ring.opened(record.CallID)
 	s.tell(q.from.remote, record, q.at)
 	return c
+}
+
+// find returns the live call with that ID, or nil.
+func (s *calls) find(id string) *call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all[id]
+}
+
+// attribute notes who places a call, once the far end has accepted his credentials.
+// The next report of the call says so.
+func (s *calls) attribute(c *call, who caller) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.record.Account, c.record.Attribution = who.account, who.by
+}
+
+// carriedBy notes which trunk carries the call now, where that is another than the
+// judge chose.
+func (c *call) carriedBy(trunk string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.record.Trunk = trunk
 }
 
 // answered notes the first 2xx.
@@ -79,6 +150,9 @@ func (s *calls) answered(c *call, status int, now time.Time) {
 	c.record.Answer, c.record.Status = now, status
 	record := c.record
 	c.mu.Unlock()
+	if s.behaviour != nil && record.Direction == appliance.Outbound {
+		s.behaviour.Answered(record.ID)
+	}
 	s.tell(c.source, record, now)
 }
 
@@ -93,6 +167,9 @@ func (s *calls) end(c *call, status int, reason appliance.Reason, now time.Time)
 	}
 	c.closed = true
 	c.record.End = now
+	if c.cut != nil {
+		reason, c.record.Why = appliance.ReasonCut, c.cut.why
+	}
 	if status != 0 {
 		c.record.Status = status
 	}
@@ -101,10 +178,25 @@ func (s *calls) end(c *call, status int, reason appliance.Reason, now time.Time)
 	}
 	record := c.record
 	c.mu.Unlock()
+	well := !record.Answer.IsZero() && record.Verdict == appliance.Allow
 	s.mu.Lock()
-	delete(s.all, record.ID)
+	if s.all[record.ID] == c { // else another try has taken its place
+		delete(s.all, record.ID)
+	}
+	if record.Answer.IsZero() {
+		s.attempts.failed(c.attempt, record.ID)
+	}
 	s.mu.Unlock()
+	s.ring.over(record.CallID, well)
+	s.over(&record)
 	s.tell(c.source, record, now)
+}
+
+// because notes why the box ends a call.
+func (s *calls) because(c *call, why appliance.Ended) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.record.Ended = why
 }
 
 // join puts a dialog on a call.
@@ -118,7 +210,10 @@ func (s *calls) join(c *call, d *dialog) {
 func (s *calls) leave(c *call, d *dialog, now time.Time) {
 	c.mu.Lock()
 	delete(c.dialogs, d)
-	last := len(c.dialogs) == 0 && !c.record.Answer.IsZero()
+	last := !c.record.Answer.IsZero()
+	for other := range c.dialogs {
+		last = last && !other.answered() // a fork that lost may still linger
+	}
 	c.mu.Unlock()
 	if last {
 		s.end(c, 0, appliance.ReasonNoRules, now)

@@ -12,7 +12,7 @@ import (
 // transfer judges the Refer-To of a REFER and returns it written anew. It
 // returns "" where it has refused the request: whom the other side would call
 // is asked of the judge like any call.
-func (i *Inspector) transfer(q *request) string {
+func (i *Inspector) transfer(q *request, d *dialog, to int) string {
 	target, err := q.ReferTo()
 	if err != nil {
 		i.refuse(q, refusal{status: 400, phrase: "Bad Refer-To", reason: appliance.ReasonMalformedMessage, detail: "Refer-To"})
@@ -28,14 +28,20 @@ func (i *Inspector) transfer(q *request) string {
 		i.refuse(q, noDialog)
 		return ""
 	}
-	if replaced != nil && replaced.aims(target.URI) {
-		return i.join(q, target.URI, replaces)
-	}
-	uri, ok := i.judgeTransfer(q, target.URI)
-	if !ok {
+	if replaced != nil && !replaced.mayTake(q, "Refer-To") {
+		i.refuse(q, noDialog)
 		return ""
 	}
-	return referTo(uri, replaces)
+	written := ""
+	if replaced != nil && replaced.aims(target.URI) {
+		written = i.join(q, target.URI, replaces)
+	} else if uri, ok := i.judgeTransfer(q, target.URI); ok {
+		written = referTo(uri, replaces)
+	}
+	if written != "" && replaced != nil {
+		replaced.bequeath(d.address(to))
+	}
+	return written
 }
 
 // join lets a transfer name somebody who is in the replaced call by the Contact
@@ -57,8 +63,9 @@ func (i *Inspector) judgeTransfer(q *request, uri message.URI) (string, bool) {
 	bare.Headers = ""
 	bare.Params = bare.Params.Del("method")
 	said := i.judge(q, bare, rules.UseTransfer, appliance.Outbound)
-	i.tallies.count(said.Reason)
 	record := recordOf(q, bare, rules.UseTransfer, appliance.Outbound, said)
+	said = i.behave(q, &record, said)
+	i.tallies.count(said.Reason)
 	trunk := trunkNamed(q.sip, said.Trunk)
 	if said.Verdict != appliance.Allow || trunk == nil {
 		status, phrase, headers := refusalOf(q.sip)
@@ -67,7 +74,7 @@ func (i *Inspector) judgeTransfer(q *request, uri message.URI) (string, bool) {
 		return "", false
 	}
 	record.End = q.at
-	i.calls.tell(q.from.remote, record, q.at)
+	i.calls.alone(q.from.remote, record, q.at)
 	return callee(said, trunk), true
 }
 
@@ -131,8 +138,9 @@ func (i *Inspector) redirect(q *request, out *message.Message) {
 		bare := contact.URI
 		bare.Headers = ""
 		said := i.judge(q, bare, rules.UseRedirect, appliance.Outbound)
-		i.tallies.count(said.Reason)
 		record := recordOf(q, bare, rules.UseRedirect, appliance.Outbound, said)
+		said = i.behave(q, &record, said)
+		i.tallies.count(said.Reason)
 		record.End, record.Status = i.now(), out.Status
 		trunk := trunkNamed(q.sip, said.Trunk)
 		if said.Verdict == appliance.Allow && trunk != nil {
@@ -141,7 +149,7 @@ func (i *Inspector) redirect(q *request, out *message.Message) {
 		} else {
 			record.Status = 480
 		}
-		i.calls.tell(q.from.remote, record, i.now())
+		i.calls.alone(q.from.remote, record, i.now())
 	}
 	if kept == 0 {
 		out.Status, out.Phrase = 480, "Temporarily Unavailable"

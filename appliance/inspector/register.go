@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/fraud"
 	"github.com/ringfence/ringfence/appliance/inspector/message"
 	"github.com/ringfence/ringfence/appliance/settings"
 )
@@ -34,56 +35,90 @@ func (i *Inspector) register(q *request) {
 		i.refuse(q, no)
 		return
 	}
-	trunk := i.registrar(q)
-	if trunk == nil {
-		i.refuse(q, refusal{status: 403, phrase: "Forbidden", reason: appliance.ReasonForeignHost, detail: "Request-URI"})
+	where := i.registrar(q)
+	if where.name == "" {
+		i.unwelcome(q, refusal{status: 403, phrase: "Forbidden", reason: appliance.ReasonForeignHost, detail: "Request-URI"})
 		return
 	}
 	if !sameTarget(q.fromAddr.URI, q.toAddr.URI) {
-		i.refuse(q, refusal{status: 403, phrase: "Forbidden", reason: appliance.ReasonUnknownUser, detail: "third-party registration"})
+		i.unwelcome(q, refusal{status: 403, phrase: "Forbidden", reason: appliance.ReasonUnknownUser, detail: "third-party registration"})
 		return
 	}
-	to, err := i.door.toward(trunk.Transport, trunk.Address)
-	if err != nil {
-		i.refuse(q, noTrunk)
+	account := i.accountOf(q, nil)
+	if !q.mayRegister(account) {
+		i.unwelcome(q, refusal{status: 403, phrase: "Forbidden", reason: appliance.ReasonRegistrationSource, detail: account})
 		return
 	}
-	account := q.toAddr.URI.User + "@" + q.toAddr.URI.Host
-	aliases, no := i.aliases(q, account, to)
+	ways, no := i.registrarWays(q, where)
 	if no.status != 0 {
 		i.refuse(q, no)
 		return
 	}
-	i.passRegister(q, trunk, to, &registration{account: account, trunk: trunk.Name, aliases: aliases})
+	aliases, no := i.aliases(q, account)
+	if no.status != 0 {
+		i.refuse(q, no)
+		return
+	}
+	i.passRegister(q, ways, &registration{account: account, trunk: where.name, aliases: aliases, all: q.Get("Contact") == "*", undressed: i.undress(q)})
 }
 
-func (i *Inspector) passRegister(q *request, trunk *settings.Trunk, to flow, what *registration) {
+func (i *Inspector) passRegister(q *request, ways []way, what *registration) {
 	tx, err := i.txs.serve(q.key(q.Method), q.Method, q.back, false)
 	if err != nil {
 		i.overloaded(q)
 		return
 	}
-	branch := i.branches.fresh(q)
-	uri := message.URI{Scheme: "sip", Host: trunk.Domain}.String()
-	out := outgoingRequest(q, uri, to, branch, nil, nil)
-	out.Body = nil
-	out.Del("Contact")
-	for n := len(what.aliases) - 1; n >= 0; n-- {
-		out.Push("Contact", what.aliases[n].address.String())
+	i.sendAlong(q, tx, ways, what.write(q), false, what)
+}
+
+// write writes the REGISTER for each registrar that is tried: an alias stands at
+// the address of ours that it can reach.
+func (g *registration) write(q *request) writer {
+	return func(w way, to flow, branch string) *message.Message {
+		out := outgoingRequest(q, w.uri, to, branch, nil, nil)
+		out.Body = nil
+		out.Del("Contact")
+		for n := len(g.aliases) - 1; n >= 0; n-- {
+			g.aliases[n].address = g.aliases[n].at(to)
+			out.Push("Contact", g.aliases[n].address.String())
+		}
+		if g.all {
+			out.Add("Contact", "*")
+		}
+		return out
 	}
-	if q.Get("Contact") == "*" {
-		what.all = true
-		out.Add("Contact", "*")
-	}
-	i.send(q, tx, out, to, branch, false, what)
+}
+
+// registrar is where a REGISTER goes, and under which Request-URI.
+type registrar struct {
+	name  string // empty for none
+	uri   message.URI
+	trunk *settings.Trunk // nil for the PBX
 }
 
 // registrar returns the trunk whose domain the Request-URI names; the box itself
-// stands for the trunk of the To, else for the first.
-func (i *Inspector) registrar(q *request) *settings.Trunk {
-	if q.uri.User != "" || q.uri.Scheme != "sip" {
-		return nil
+// stands for the trunk of the To, else for the first. Telephones on the WAN register
+// with the PBX, where there is one, under whatever name they know it by: their
+// digest holds that name.
+func (i *Inspector) registrar(q *request) registrar {
+	if q.uri.User != "" || q.uri.Scheme != "sip" && q.uri.Scheme != "sips" {
+		return registrar{}
 	}
+	if pbx := q.sip.PBX; q.who.remote && pbx.Address.IsValid() {
+		if !sameDomain(q.uri, q.toAddr.URI) {
+			return registrar{}
+		}
+		return registrar{pbxRegistrar, message.URI{Scheme: "sip", Host: q.uri.Host, Port: q.uri.Port}, nil}
+	}
+	if trunk := i.registrarTrunk(q); trunk != nil {
+		return registrar{trunk.Name, message.URI{Scheme: "sip", Host: trunk.Domain}, trunk}
+	}
+	return registrar{}
+}
+
+func sameDomain(a, b message.URI) bool { return a.Host == b.Host }
+
+func (i *Inspector) registrarTrunk(q *request) *settings.Trunk {
 	host, of := i.normal(q, q.uri).Host, i.normal(q, q.toAddr.URI).Host
 	for n := range q.sip.Trunks {
 		if domain := q.sip.Trunks[n].Domain; domain == host && domain == of {
@@ -105,13 +140,22 @@ func (i *Inspector) registrar(q *request) *settings.Trunk {
 type alias struct {
 	name    string
 	contact message.NameAddr // as the phone sent it
-	address message.NameAddr // as the registrar gets it
+	address message.NameAddr // as the registrar that is tried gets it
+	plain   bool             // that is as it was sent
+}
+
+// at is the Contact as a registrar reached by to gets it.
+func (a alias) at(to flow) message.NameAddr {
+	if a.plain {
+		return message.NameAddr{URI: plainTarget(a.contact.URI), Params: keepParams(a.contact.Params)}
+	}
+	return message.NameAddr{URI: ownURI(to, a.name), Params: keepParams(a.contact.Params)}
 }
 
 // aliases writes the Contacts of a REGISTER anew. A Contact must lead back to
 // its sender or to a neighbour on the LAN; "*" must come with Expires 0 (RFC
 // 3261 section 10.2.2).
-func (i *Inspector) aliases(q *request, account string, to flow) ([]alias, refusal) {
+func (i *Inspector) aliases(q *request, account string) ([]alias, refusal) {
 	contacts, star, err := q.Contacts()
 	if err != nil || star && q.Get("Expires") != "0" {
 		return nil, refusal{status: 400, phrase: "Bad Contact", reason: appliance.ReasonMalformedMessage}
@@ -122,19 +166,34 @@ func (i *Inspector) aliases(q *request, account string, to flow) ([]alias, refus
 	var all []alias
 	for _, contact := range contacts {
 		addr, literal := contact.URI.Addr()
-		if contact.URI.Scheme != "sip" || !literal || !i.mayRegister(q, addr) {
+		if contact.URI.Scheme != "sip" && contact.URI.Scheme != "sips" || !literal || !i.mayRegister(q, addr) {
 			return nil, refusal{status: 403, phrase: "Forbidden", reason: appliance.ReasonForeignHost, detail: "Contact"}
 		}
 		contact.URI.Headers = ""
 		name := aliasOf(account, contact.URI)
-		all = append(all, alias{name, contact, message.NameAddr{URI: ownURI(to, name), Params: keepParams(contact.Params)}})
+		all = append(all, alias{name: name, contact: contact, plain: i.keeps(q, name, contact.URI)})
 	}
 	return all, refusal{}
 }
 
 func (i *Inspector) mayRegister(q *request, addr netip.Addr) bool {
+	if q.who.remote {
+		return addr == q.from.remote.Addr() || behindNAT(addr)
+	}
 	return addr == q.from.remote.Addr() || i.private(q.sip, addr)
 }
+
+// behindNAT reports whether an address is one that a telephone has behind somebody
+// else's NAT: a private one, one of a carrier's NAT (RFC 6598 section 7) or of
+// 464XLAT (RFC 7335), as mobile networks give out.
+func behindNAT(addr netip.Addr) bool {
+	return addr.IsPrivate() || carrierNAT.Contains(addr) || translated.Contains(addr)
+}
+
+var (
+	carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
+	translated = netip.MustParsePrefix("192.0.0.0/29")
+)
 
 // keepParams keeps the Contact parameters that a registrar needs and drops the
 // rest: +sip.instance and reg-id would promise RFC 5626 flows to a box that
@@ -154,6 +213,7 @@ type registration struct {
 	account, trunk string
 	aliases        []alias
 	all            bool // Contact: *
+	undressed      bool // it came with credentials that did not go on
 	granted        time.Duration
 }
 
@@ -161,7 +221,16 @@ type registration struct {
 // the registrar keeps of other contacts stays with the registrar.
 func (g *registration) answered(r *relay, res, out *message.Message) {
 	out.Del("Contact")
+	if g.undressed {
+		stale(out)
+	}
 	if res.Status/100 != 2 {
+		return
+	}
+	if r.q.who.remote && !r.i.watch.guard.Reliable(r.q.from.remote.Addr()) {
+		// Nobody was asked who he is, or the answer did not go to him.
+		r.i.tallies.count(appliance.ReasonRegistrationSource)
+		g.granted = 0
 		return
 	}
 	now := r.i.now()
@@ -190,7 +259,7 @@ func (g *registration) assumed(q *request, res *message.Message) []message.NameA
 		lifetime := lifetimeOf(res.Get("Expires"), strconv.Itoa(int(asked/time.Second)))
 		if asked > 0 && lifetime > 0 {
 			expires := message.Params("").Set("expires", strconv.Itoa(int(lifetime/time.Second)))
-			all = append(all, message.NameAddr{URI: message.URI{User: one.name}, Params: expires})
+			all = append(all, message.NameAddr{URI: one.address.URI, Params: expires})
 		}
 	}
 	return all
@@ -199,7 +268,7 @@ func (g *registration) assumed(q *request, res *message.Message) []message.NameA
 // settle enters or removes the binding of one Contact, as the registrar said.
 func (g *registration) settle(r *relay, one alias, granted []message.NameAddr, overall string, out *message.Message, now time.Time) {
 	for _, grant := range granted {
-		if grant.URI.User != one.name {
+		if !one.grants(granted, grant) {
 			continue
 		}
 		lifetime := lifetimeOf(grant.Params.Text("expires"), overall, one.contact.Params.Text("expires"), r.q.Get("Expires"))
@@ -209,7 +278,7 @@ func (g *registration) settle(r *relay, one alias, granted []message.NameAddr, o
 		one.contact.Params = grant.Params
 		out.Add("Contact", one.contact.String())
 		g.granted = max(g.granted, lifetime)
-		b := &binding{alias: one.name, account: strings.Clone(g.account), contact: kept(one.contact.URI), flow: r.q.from, expires: now.Add(lifetime)}
+		b := &binding{alias: one.name, account: strings.Clone(g.account), contact: kept(one.contact.URI), plain: one.plain, flow: r.q.from, expires: now.Add(lifetime)}
 		if !r.i.bindings.learn(b) {
 			r.i.tallies.count(appliance.ReasonOverload)
 		}
@@ -236,6 +305,9 @@ func (g *registration) ended(r *relay, status int) {
 	}
 	if status/100 != 2 || !g.all && len(g.aliases) == 0 {
 		return
+	}
+	if g.granted > 0 && r.i.behaviour != nil {
+		r.i.behaviour.Registered(fraud.Registration{Extension: g.account, Source: r.q.from.remote.Addr(), Agent: strings.Clone(r.q.Get("User-Agent")), Local: !r.q.who.remote})
 	}
 	text := "registered with " + g.trunk + " for " + g.granted.String()
 	if g.granted == 0 {

@@ -34,6 +34,10 @@ func rejection(data []byte, cause error) ([]byte, bool) {
 			res.Phrase = "Bad " + refused.Header
 		}
 	}
+	if refused != nil {
+		no := warning(refused.Error())
+		res.Add(no.name, no.value)
+	}
 	for more := true; more && len(res.Headers) < 16; {
 		var line []byte
 		line, rest, more = bytes.Cut(rest, []byte("\r\n"))

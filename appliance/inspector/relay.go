@@ -2,12 +2,13 @@ package inspector
 
 import (
 	"errors"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/inspector/message"
+	"github.com/ringfence/ringfence/appliance/rules"
 )
 
 // relay carries one request on: it joins the server transaction that the
@@ -17,22 +18,25 @@ type relay struct {
 	i       *Inspector
 	q       *request
 	in      *serverTx
-	to      flow
-	branch  string
 	urgent  bool
 	errand  errand
-	limited bool // it is an INVITE: Timer C runs
-	hungUp  atomic.Bool
+	limited bool    // it is an INVITE: Timer C runs
+	journey journey // where else it may go
 
 	mu          sync.Mutex
-	sent        *message.Message
+	voyage      // how it is under way
 	provisional bool
-	final       int // status of the first final response sent back, 0 before
+	ringing     bool      // more than 100 has come back
+	patience    time.Time // until when a silent target is waited for while there are others
+	final       int       // status of the first final response sent back, 0 before
 	cancelled   bool
 	cancelSent  bool
-	broken      bool      // the neighbour could not be reached or never answered
-	reason      string    // the Reason of the CANCEL that came
-	deadline    time.Time // Timer C, or after CANCEL the end of patience
+	broken      bool            // the neighbour could not be reached or never answered
+	reason      string          // the Reason of the CANCEL that came
+	won         *string         // tag of the first answer, nil before
+	hungUp      map[string]bool // tags of the answers that were hung up on
+	deadline    time.Time       // Timer C, or after CANCEL the end of patience
+	cut         *ringing        // the call was cut while it rang
 }
 
 // errand is what a relayed request is for.
@@ -82,28 +86,58 @@ func (s *relays) due(now time.Time) []*relay {
 // send relays q, written as out, by to. The server transaction exists already,
 // so that repeats of the request are absorbed from here on.
 func (i *Inspector) send(q *request, tx *serverTx, out *message.Message, to flow, branch string, urgent bool, what errand) {
-	r := &relay{i: i, q: q, in: tx, to: to, branch: branch, urgent: urgent, errand: what,
-		sent: out, limited: q.Method == "INVITE", deadline: q.at.Add(i.bounds.ringing)}
-	tx.attach(r)
-	if r.limited {
-		i.relays.add(r)
-	}
+	r := i.carry(q, tx, urgent, what)
+	r.voyage = voyage{to, branch, out}
 	if _, err := i.txs.request(branch, out, to, urgent, r); err != nil {
 		r.failed(err)
 	}
 }
 
+// carry begins to relay q.
+func (i *Inspector) carry(q *request, tx *serverTx, urgent bool, what errand) *relay {
+	r := &relay{i: i, q: q, in: tx, urgent: urgent, errand: what, limited: q.Method == "INVITE", deadline: q.at.Add(i.bounds.ringing)}
+	if q.from.stream != nil {
+		q.from.stream.pending.Add(1)
+	}
+	tx.attach(r)
+	if r.limited {
+		i.relays.add(r)
+	}
+	return r
+}
+
+// settled notes that the sender has its final response.
+func (r *relay) settled() {
+	r.i.relays.remove(r)
+	if r.q.from.stream != nil {
+		r.q.from.stream.pending.Add(-1)
+	}
+}
+
+// crowds reports whether a phone has more requests under way on its connection
+// than one phone can mean. The PBX and trunks speak for many.
+func (i *Inspector) crowds(q *request) bool {
+	return q.from.stream != nil && q.who.side == inside && !q.who.pbx && int(q.from.stream.pending.Load()) >= i.bounds.pending
+}
+
 // response implements clientHandler.
 func (r *relay) response(res *message.Message) {
 	if !r.heard(res.Status) {
-		if res.Status/100 == 2 && r.limited && r.q.toTag == "" {
-			r.i.txs.spawn(func() { r.hangUp(res) })
-		}
+		r.afterwards(res)
+		return
+	}
+	if r.hungUpLate(res) {
+		return
+	}
+	r.i.settle(r, res)
+	if r.extra(res) {
+		r.i.txs.spawn(func() { r.hangUp(res) })
 		return
 	}
 	if res.Status == 100 {
 		return // 100 Trying is hop by hop (RFC 3261 section 16.7 step 5)
 	}
+	r.i.home(r.q.sip, r.to, res)
 	out := r.upstream(res)
 	r.errand.answered(r, res, out)
 	r.finish(out)
@@ -118,7 +152,7 @@ func (r *relay) heard(status int) bool {
 		return false
 	}
 	if status < 200 {
-		r.provisional = true
+		r.provisional, r.ringing = true, r.ringing || status > 100
 		if status > 100 && !r.cancelled {
 			r.deadline = r.i.now().Add(r.i.bounds.ringing)
 		}
@@ -130,6 +164,38 @@ func (r *relay) heard(status int) bool {
 	return true
 }
 
+// extra reports whether a response is a second answer to an INVITE that opens a
+// call, from another fork: the caller talks to the first one, and the box ends the
+// other (RFC 3261 section 13.2.2.4), which would else be paid for as well.
+func (r *relay) extra(res *message.Message) bool {
+	if res.Status/100 != 2 || !r.limited || r.q.toTag != "" {
+		return false
+	}
+	to, err := res.To()
+	if err != nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.won == nil {
+		tag := strings.Clone(to.Tag())
+		r.won = &tag
+	}
+	return *r.won != to.Tag()
+}
+
+// home holds a neighbour on the LAN that answers to its own address: named as its
+// Contact, another one could be reached without us.
+func (i *Inspector) home(sip *rules.SIP, from flow, res *message.Message) {
+	who := partyOf(sip, from.remote)
+	contacts, _, err := res.Contacts()
+	if who.side != inside || err != nil || len(contacts) != 1 || res.Status >= 300 || i.mayTarget(sip, who, contacts[0].URI) {
+		return
+	}
+	at := message.URI{Scheme: "sip", User: contacts[0].URI.User, Host: from.remote.Addr().WithZone("").String(), Port: from.remote.Port()}
+	res.Set("Contact", message.NameAddr{URI: at}.String())
+}
+
 // upstream writes a response anew for whoever sent the request: its own Vias,
 // From, Call-ID and CSeq, and the To with the tag of the answer.
 func (r *relay) upstream(res *message.Message) *message.Message {
@@ -138,7 +204,9 @@ func (r *relay) upstream(res *message.Message) *message.Message {
 		tag = to.Tag()
 	}
 	out := responseTo(r.q, res.Status, res.Phrase, tag)
-	carryContacts(out, res)
+	if res.Status < 400 {
+		carryContacts(out, res) // of a refusal it would be somebody else to try
+	}
 	carry(out, res, partyOf(r.q.sip, r.to.remote))
 	if encodings := res.Get("Content-Encoding"); encodings != "" {
 		out.Body = nil
@@ -155,9 +223,11 @@ func (r *relay) finish(out *message.Message) {
 		r.final = out.Status
 	}
 	r.mu.Unlock()
+	if first {
+		r.settled()
+	}
 	_ = r.in.respond(out.Status, written(out))
 	if first {
-		r.i.relays.remove(r)
 		r.errand.ended(r, out.Status)
 	}
 }
@@ -169,6 +239,7 @@ func (r *relay) failed(cause error) {
 	if timedOut(cause) {
 		status, phrase = 408, "Request Timeout"
 	}
+	r.vanished()
 	r.mu.Lock()
 	r.broken = !r.cancelled && !errors.Is(cause, errFull)
 	r.mu.Unlock()
@@ -198,12 +269,12 @@ func (r *relay) giveUp(status int, phrase string) {
 	}
 	r.final = status
 	r.mu.Unlock()
-	r.i.relays.remove(r)
+	r.settled()
 	out := responseTo(r.q, status, phrase, stableID(5, r.in.key))
 	_ = r.in.respond(status, written(out))
 	r.errand.ended(r, status)
 	if c := r.i.txs.client(r.branch, r.q.Method); c != nil {
-		r.i.txs.finish(c.tx.Terminate) // an answer may still come: see hangUp
+		r.i.txs.finish(c) // an answer may still come: see hangUp
 	}
 }
 

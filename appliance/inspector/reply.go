@@ -1,6 +1,10 @@
 package inspector
 
-import "github.com/ringfence/ringfence/appliance"
+import (
+	"strings"
+
+	"github.com/ringfence/ringfence/appliance"
+)
 
 // field is one header of a response that is made here.
 type field struct{ name, value string }
@@ -35,6 +39,12 @@ func (i *Inspector) reply(q *request, tx *serverTx, status int, phrase string, h
 // refuse says no to a request that no call record stands for.
 func (i *Inspector) refuse(q *request, no refusal) {
 	i.tallies.count(no.reason)
+	if no.reason == appliance.ReasonMalformedMessage {
+		if q.who.side != inside {
+			return // whoever sends such things learns nothing of how they are read
+		}
+		no.headers = append(no.headers, warning(no.phrase))
+	}
 	text := q.Method + " refused: " + no.reason.Sentence()
 	if no.detail != "" {
 		text += " (" + no.detail + ")"
@@ -46,11 +56,17 @@ func (i *Inspector) refuse(q *request, no refusal) {
 	i.reply(q, nil, no.status, no.phrase, no.headers)
 }
 
+// warning says to a person at the far end what was wrong (RFC 3261 section 20.43,
+// 399: miscellaneous). It must not quote what came.
+func warning(text string) field {
+	return field{"Warning", `399 ringfence "` + strings.ReplaceAll(text, `"`, "'") + `"`}
+}
+
 // overloaded turns a request away because a table is full. A neighbour on the
 // LAN is told when to come back.
 func (i *Inspector) overloaded(q *request) {
 	i.tallies.count(appliance.ReasonOverload)
-	if q.who.side != inside {
+	if q.who.side != inside || q.who.remote {
 		return
 	}
 	res := responseTo(q, 503, "Service Unavailable", stableID(5, q.key(q.Method), q.CallID()))
@@ -62,7 +78,7 @@ func (i *Inspector) overloaded(q *request) {
 // header is wrong, as far as the bytes say whom to answer.
 func (i *Inspector) malformed(from flow, who party, data []byte, cause error) {
 	i.tallies.count(appliance.ReasonMalformedMessage)
-	if who.side != inside {
+	if who.side != inside || who.remote {
 		return
 	}
 	i.report(appliance.Event{
@@ -77,6 +93,10 @@ func (i *Inspector) malformed(from flow, who party, data []byte, cause error) {
 // options answers a ping. The question whether a number exists is never passed
 // on.
 func (i *Inspector) options(q *request) {
+	if no, bad := extensionRefusal(q); bad {
+		i.refuse(q, no)
+		return
+	}
 	if q.who.side == inside && dialable(q.uri) {
 		i.refuse(q, refusal{status: 404, phrase: "Not Found", reason: appliance.ReasonUnknownUser})
 		return

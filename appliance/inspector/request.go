@@ -27,7 +27,10 @@ type request struct {
 	cseq             message.CSeq
 	fromAddr, toAddr message.NameAddr
 	fromTag, toTag   string
-	hops             int // Max-Forwards
+	hops             int    // Max-Forwards
+	name             string // of its transactions: see key
+
+	caller caller // who sends it, of what is recorded as a call
 }
 
 // read takes what every request is handled by out of m. The headers obey their
@@ -36,7 +39,7 @@ type request struct {
 func read(m *message.Message, from flow, who party, r *rules.Rules, sip *rules.SIP, at time.Time) (*request, error) {
 	q := &request{Message: m, from: from, back: from, who: who, rules: r, sip: sip, at: at}
 	var err error
-	if q.uri, err = message.ParseURI(m.URI); err != nil {
+	if q.uri, err = m.RequestURI(); err != nil {
 		return nil, err
 	}
 	if q.via, err = m.TopVia(); err != nil {
@@ -55,8 +58,11 @@ func read(m *message.Message, from flow, who party, r *rules.Rules, sip *rules.S
 		return nil, err
 	}
 	q.fromTag, q.toTag = q.fromAddr.Tag(), q.toAddr.Tag()
-	q.vias = incomingVias(m, q.via, from.remote)
+	if m.Method != "ACK" { // nothing answers it: see ack
+		q.vias = incomingVias(m, q.via, from.remote)
+	}
 	q.back.remote = replyAddress(q.via, from)
+	q.name = q.transaction()
 	return q, nil
 }
 
@@ -92,10 +98,21 @@ const defaultPort = 5060
 // key names the server transaction (RFC 3261 section 17.2.3). The sender's
 // address is part of it, beside what it calls itself: what one neighbour opened, no other may acknowledge or
 // cancel.
-func (q *request) key(method string) string {
-	if !strings.HasPrefix(q.via.Branch(), message.MagicCookie) {
+func (q *request) key(method string) string { return q.name + method }
+
+// transaction returns what the keys of an INVITE, its ACK and its CANCEL share.
+func (q *request) transaction() string {
+	branch := q.via.Branch()
+	if !strings.HasPrefix(branch, message.MagicCookie) {
 		// An agent of RFC 2543: its branch says nothing.
-		return strings.Join([]string{q.CallID(), q.fromTag, strconv.Itoa(int(q.cseq.Number)), q.from.remote.String(), method}, " ")
+		return strings.Join([]string{q.CallID(), q.fromTag, strconv.Itoa(int(q.cseq.Number)), q.from.remote.String(), ""}, " ")
 	}
-	return q.via.Branch() + " " + q.via.Host + ":" + strconv.Itoa(int(q.via.Port)) + " " + q.from.remote.Addr().String() + " " + method
+	var buf [usualKey]byte // on the stack
+	name := append(append(append(buf[:0], branch...), ' '), q.via.Host...)
+	name = strconv.AppendInt(append(name, ':'), int64(q.via.Port), 10)
+	name = append(q.from.remote.Addr().AppendTo(append(name, ' ')), ' ')
+	return string(name)
 }
+
+// usualKey is room for most keys, bytes.
+const usualKey = 160

@@ -61,7 +61,7 @@ func (i *Inspector) beyondRoute(q *request) ([]message.NameAddr, bool) {
 		return nil, false
 	}
 	n := 0
-	for n < len(routes) && n < 2 && routes[n].URI.User == "" && i.ownHost(routes[n].URI) {
+	for n < len(routes) && n < 2 && routes[n].URI.User == "" && i.ownRoute(q, routes[n].URI) {
 		n++ // two where the legs differed (RFC 5658)
 	}
 	return routes[n:], n > 0
@@ -77,7 +77,10 @@ func (i *Inspector) orphan(q *request, beyond []message.NameAddr) (next destinat
 	if trunk == nil {
 		return destination{}, nil, false
 	}
-	to, err := i.door.toward(trunk.Transport, at)
+	to, found, err := i.onward(q)
+	if !found {
+		to, err = i.towardTrunkAt(q.sip, trunk, q.CallID(), at)
+	}
 	if err != nil {
 		return destination{}, nil, false
 	}
@@ -123,9 +126,9 @@ func (i *Inspector) orphanInside(q *request) (destination, bool) {
 	if b := i.bindings.reached(uri, q.at); b != nil {
 		to, err = i.reach(q.sip, b.flow, b.contact, party{side: inside})
 	} else if literal && ofLAN(q.sip, addr) && addr != pbx.Addr() && !i.door.ours(addr) && portOf(uri) >= 1024 {
-		to, err = i.door.toward(settings.UDP, netip.AddrPortFrom(addr, portOf(uri)))
+		to, err = i.towardInside(q, settings.UDP, netip.AddrPortFrom(addr, portOf(uri)))
 	} else if pbx.IsValid() {
-		to, err = i.door.toward(q.sip.PBX.Transport, pbx)
+		to, err = i.towardInside(q, q.sip.PBX.Transport, pbx)
 	} else {
 		return destination{}, false
 	}

@@ -71,7 +71,7 @@ func (i *Inspector) subscription(q *request) (destination, refusal) {
 		if uri.User != "" && !plain {
 			return destination{}, noUser
 		}
-		to, err := i.door.toward(trunk.Transport, trunk.Address)
+		to, err := i.towardTrunk(q, trunk)
 		if err != nil {
 			return destination{}, noTrunk
 		}
@@ -99,12 +99,15 @@ func (w *watch) open(i *Inspector, q *request, to flow) {
 
 // answered implements errand.
 func (w *watch) answered(r *relay, res, out *message.Message) {
+	if res.Status/100 == 3 {
+		r.i.redirect(r.q, out)
+	}
 	to, err := res.To()
 	if res.Status/100 != 2 || err != nil || to.Tag() == "" {
 		return
 	}
-	beyond := beyondUs(res.All("Record-Route"), w.ours[0])
-	for _, route := range append(append(append([]string(nil), beyond...), w.ours...), w.theirs...) {
+	beyond := beyondUs(res.All("Record-Route"), append(w.ours[:len(w.ours):len(w.ours)], w.theirs...))
+	for _, route := range append(append(append([]string(nil), beyond...), facing(r.q.from, r.to, w.ours)...), w.theirs...) {
 		out.Add("Record-Route", route)
 	}
 	d := r.i.dialogs.enter(w.half.fork(to.Tag(), reversed(beyond)), false)

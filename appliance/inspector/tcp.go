@@ -2,13 +2,14 @@ package inspector
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
 
 	"github.com/ringfence/ringfence/appliance/inspector/message"
+	"github.com/ringfence/ringfence/appliance/settings"
 )
 
 // acceptPause is the wait after an Accept error that says nothing of the
@@ -16,7 +17,7 @@ import (
 const acceptPause = 100 * time.Millisecond
 
 // serveTCP accepts on one listener until it is closed.
-func (d *door) serveTCP(ctx context.Context, acceptor *net.TCPListener) {
+func (d *door) serveTCP(ctx context.Context, acceptor *net.TCPListener, secure bool) {
 	port := acceptor.Addr().(*net.TCPAddr).AddrPort().Port()
 	for {
 		conn, err := acceptor.AcceptTCP()
@@ -31,30 +32,47 @@ func (d *door) serveTCP(ctx context.Context, acceptor *net.TCPListener) {
 				continue
 			}
 		}
-		d.accept(conn, port)
+		d.accept(conn, port, secure)
 	}
 }
 
 // accept admits one connection or resets it: to a stranger the port looks
 // as closed as TCP allows.
-func (d *door) accept(conn *net.TCPConn, port uint16) {
-	remote := unmapped(conn.RemoteAddr())
-	local := netip.AddrPortFrom(unmapped(conn.LocalAddr()).Addr(), port)
+func (d *door) accept(raw *net.TCPConn, port uint16, secure bool) {
+	remote := unmapped(raw.RemoteAddr())
+	from := flow{transport: settings.TCP, local: netip.AddrPortFrom(unmapped(raw.LocalAddr()).Addr(), port), remote: remote}
 	if !d.inside.welcome(remote) {
-		reset(conn)
+		reset(raw)
 		return
 	}
-	stream := newConnection(conn, d.bounds)
-	if !d.admit(stream, remote.Addr()) {
+	conn := net.Conn(raw)
+	if secure {
+		from.transport = settings.TLS
+		conn = &secureConn{tls.Server(raw, d.serverConfig(remote)), raw}
+	}
+	from.stream = newConnection(conn, d.bounds, d.bounds.queue)
+	from.stream.ear = d.ear
+	if !d.admit(from.stream, remote.Addr()) {
 		d.inside.crowded()
-		reset(conn)
+		reset(raw)
 		return
 	}
-	from := flow{transport: "tcp", local: local, remote: remote, stream: stream}
 	d.tasks.Go(func() {
-		defer d.dismiss(stream, remote.Addr())
-		d.run(from, conn)
+		defer d.dismiss(from.stream, remote.Addr())
+		d.greet(from, conn)
 	})
+}
+
+// greet agrees on TLS where that is spoken, and runs the connection.
+func (d *door) greet(from flow, conn net.Conn) {
+	if secure, ok := conn.(*secureConn); ok {
+		if err := secure.agree(d.bounds.headerDeadline); err != nil {
+			from.stream.close(err)
+			d.inside.mistrusted(from.remote, err)
+			return
+		}
+	}
+	d.run(from, conn)
 }
 
 func reset(conn *net.TCPConn) {
@@ -84,51 +102,101 @@ func (d *door) dismiss(stream *connection, source netip.Addr) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.streams, stream)
+	if d.aliases[stream.alias] == stream {
+		delete(d.aliases, stream.alias)
+	}
 	if d.accepted[source]--; d.accepted[source] == 0 {
 		delete(d.accepted, source)
 	}
 }
 
-// streamToward returns the connection that was dialled to remote, or dials.
-// Trunks, the PBX and phones of the LAN are the only remotes.
-func (d *door) streamToward(local, remote netip.AddrPort) (*connection, error) {
+// streamToward returns the connection that leads to a neighbour, opened by
+// either side (RFC 5923), or dials. Trunks, the PBX and phones of the LAN are the
+// only remotes.
+func (d *door) streamToward(to flow) (*connection, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.shuttered {
 		return nil, errClosed
 	}
-	if stream, ok := d.dialled[remote]; ok && !stream.closed() {
+	key := dialKey{to.transport, to.remote, to.peer}
+	if stream, ok := d.dialled[key]; ok && !stream.closed() {
+		return stream, nil
+	}
+	if stream := d.aliasLocked(key); stream != nil {
 		return stream, nil
 	}
 	if len(d.dialled) >= d.bounds.dialled {
 		return nil, errBacklog
 	}
-	stream := newConnection(nil, d.bounds)
-	d.streams[stream] = remote.Addr()
-	d.dialled[remote] = stream
+	stream := newConnection(nil, d.bounds, d.bounds.dialledQueue)
+	stream.ear = d.ear
+	to.stream = stream
+	d.streams[stream] = to.remote.Addr()
+	d.dialled[key] = stream
 	d.tasks.Go(func() {
-		defer d.forget(stream, remote)
-		d.dial(flow{transport: "tcp", local: local, remote: remote, stream: stream})
+		defer d.forget(stream, key)
+		d.dial(to)
 	})
 	return stream, nil
 }
 
-func (d *door) forget(stream *connection, remote netip.AddrPort) {
+// dialKey names the neighbour at the other end of a connection.
+type dialKey struct {
+	transport settings.Transport
+	at        netip.AddrPort
+	peer      peer
+}
+
+// alias notes that the neighbour behind an accepted connection wants to be asked
+// back over it under the address in its Via: its own address (RFC 5923 section
+// 8.2). One connection stands for one address.
+func (d *door) alias(from flow, via message.Via) {
+	if from.stream == nil || !via.Params.Has("alias") || via.Host != from.remote.Addr().String() {
+		return
+	}
+	port := via.Port
+	if port == 0 {
+		port = portOf(message.URI{Params: message.Params(";transport=" + from.transport)})
+	}
+	key := dialKey{transport: from.transport, at: netip.AddrPortFrom(from.remote.Addr(), port)}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, accepted := d.streams[from.stream]; accepted && from.stream.alias == (dialKey{}) && from.peer == (peer{}) {
+		from.stream.alias = key
+		d.aliases[key] = from.stream
+	}
+}
+
+// aliasLocked returns the accepted connection that stands for a neighbour. Over
+// TLS the neighbour must have shown the certificate that it would have to show
+// where we connect to it (RFC 5923 section 9.2).
+func (d *door) aliasLocked(key dialKey) *connection {
+	stream := d.aliases[dialKey{transport: key.transport, at: key.at}]
+	if stream == nil || stream.closed() {
+		return nil
+	}
+	if secure, ok := stream.conn.(*secureConn); ok && !secure.verified(key.peer) {
+		return nil
+	}
+	return stream
+}
+
+func (d *door) forget(stream *connection, key dialKey) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.streams, stream)
-	if d.dialled[remote] == stream {
-		delete(d.dialled, remote)
+	if d.dialled[key] == stream {
+		delete(d.dialled, key)
 	}
 }
 
 // dial connects to.stream and runs it. Messages that were queued in the
 // meantime are sent, or reported as lost.
 func (d *door) dial(to flow) {
-	dialer := net.Dialer{Timeout: d.bounds.dial, LocalAddr: &net.TCPAddr{IP: to.local.Addr().AsSlice()}}
-	conn, err := dialer.Dial(networkOf("tcp", to.remote.Addr()), to.remote.String())
+	conn, err := d.connect(to)
 	if err != nil {
-		to.stream.close(fmt.Errorf("dial tcp %s: %w", to.remote, err))
+		to.stream.close(err)
 		to.stream.drain()
 		return
 	}
@@ -163,8 +231,11 @@ func (d *door) readStream(from flow, conn net.Conn) error {
 		case err != nil:
 			d.inside.broken(from, reader.seen, err)
 			return err
-		case !d.inside.received(from, m):
-			return errClosed
+		default:
+			d.ear.received(from, m, stream.Raw())
+			if !d.inside.received(from, m) {
+				return errClosed
+			}
 		}
 	}
 }

@@ -15,7 +15,7 @@ func (i *Inspector) text(q *request) {
 	}
 	said := i.judge(q, q.uri, rules.UseMessage, direction)
 	urgent := exempt(q, said)
-	if i.turnedAway(q, urgent) {
+	if i.turnedAway(q, urgent) || i.screened(q, urgent) {
 		return
 	}
 	if !urgent {
@@ -33,13 +33,14 @@ func (i *Inspector) text(q *request) {
 		i.overloaded(q)
 		return
 	}
-	i.tallies.count(said.Reason)
 	record := recordOf(q, q.uri, rules.UseMessage, direction, said)
+	said = i.behave(q, &record, said)
+	i.tallies.count(said.Reason)
 	if said.Verdict != appliance.Allow {
 		i.turnAway(q, tx, record)
 		return
 	}
-	next, no := i.destination(q, said)
+	ways, no := i.ways(q, said)
 	if no.status != 0 {
 		i.tallies.count(no.reason)
 		record.Verdict, record.Reason = appliance.Block, no.reason
@@ -47,10 +48,12 @@ func (i *Inspector) text(q *request) {
 		i.reply(q, tx, no.status, no.phrase, no.headers)
 		return
 	}
-	branch := i.branches.fresh(q)
-	out := outgoingRequest(q, next.uri, next.flow, branch, nil, nil)
-	fit(out, urgent)
-	i.send(q, tx, out, next.flow, branch, urgent, &delivery{record})
+	write := func(w way, to flow, branch string) *message.Message {
+		out := outgoingRequest(q, w.uri, to, branch, nil, nil)
+		fit(out, urgent)
+		return out
+	}
+	i.sendAlong(q, tx, ways, write, urgent, &delivery{record})
 }
 
 // delivery is the errand of a MESSAGE.
@@ -71,5 +74,5 @@ func (t *delivery) ended(r *relay, status int) {
 		r.i.tallies.count(appliance.ReasonNoTrunk)
 		t.record.Verdict, t.record.Reason = appliance.Block, appliance.ReasonNoTrunk
 	}
-	r.i.calls.tell(r.q.from.remote, t.record, now)
+	r.i.calls.alone(r.q.from.remote, t.record, now)
 }

@@ -6,22 +6,27 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
-
-	"github.com/ringfence/ringfence/appliance/inspector/message"
+	"github.com/ringfence/ringfence/appliance/inspector/transaction"
 )
 
 var (
 	errFull      = errors.New("the transaction table is full")
 	errDuplicate = errors.New("the transaction exists already")
+	errTimeout   = errors.New("no final response came in time")
 )
 
+// timedOut reports whether a transaction failed for want of an answer.
+func timedOut(err error) bool { return errors.Is(err, errTimeout) }
+
 // transactions is the one table of server and client transactions (RFC 3261
-// section 17), bounded as a whole. The machines inside are sipgo's.
+// section 17), bounded as a whole. The machines inside are package transaction's.
+// All their timers turn on one wheel, which has a goroutine only while it holds
+// one.
 type transactions struct {
 	bounds limits
-	catch  func() // deferred by every goroutine that runs a handler
-	shared envelopes
+	catch  func()    // deferred by every goroutine that runs a handler
+	epoch  time.Time // what the machines' time counts from
+	wheel  transaction.Wheel[running]
 	tasks  sync.WaitGroup
 
 	mu       sync.Mutex
@@ -32,45 +37,67 @@ type transactions struct {
 	closing  bool
 }
 
+// running is a transaction of either sort.
+type running interface {
+	// tick acts on the timers that have run out.
+	tick(now time.Duration)
+	// end forgets the transaction. It takes no lock of the transaction's own.
+	end()
+}
+
 // finished is a transaction that has its final response and only stays to
 // absorb repeats, for 64*T1. Under pressure it stays for less.
 type finished struct {
-	at  time.Time
-	end func()
+	at time.Time
+	tx running
 }
 
 func newTransactions(bounds limits, catch func()) *transactions {
 	return &transactions{
 		catch:   catch,
 		bounds:  bounds,
-		shared:  newEnvelopes(),
+		epoch:   time.Now(),
 		servers: make(map[string]*serverTx),
 		clients: make(map[string]*clientTx),
 	}
 }
 
-// serverTx answers one request.
-type serverTx struct {
-	table  *transactions
-	key    string
-	method string
-	// reliable means TCP: there any but an INVITE ends with its response (RFC 3261
-	// section 17.2.2, Timer J).
-	reliable bool
-	tx       *sip.ServerTx
-	origin   *sip.Request
-	status   atomic.Int32 // of the last response, 0 before the first
-	weight   int          // bytes of the last response; the table's lock guards it
+// now is the machines' time: it never jumps.
+func (t *transactions) now() time.Duration { return time.Since(t.epoch) }
 
-	mu    sync.Mutex // held while status changes
-	relay *relay     // what carries the request on; nil where it is answered here
-}
-
-// server returns the transaction of that key, or nil.
-func (t *transactions) server(key string) *serverTx {
+// arm sets the timer of a transaction to what its machine waits for.
+func (t *transactions) arm(timer *transaction.Timer[running], due, now time.Duration) {
+	if !t.wheel.Set(timer, due, now) {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.servers[key]
+	if !t.closing {
+		t.tasks.Go(t.drive)
+	}
+}
+
+// drive turns the wheel until it is empty.
+func (t *transactions) drive() {
+	ticker := time.NewTicker(transaction.Tick)
+	defer ticker.Stop()
+	var due []running
+	for range ticker.C {
+		now, more := t.now(), false
+		if due, more = t.wheel.Turn(now, due[:0]); !more {
+			return
+		}
+		for n, one := range due {
+			t.run(one, now)
+			due[n] = nil
+		}
+	}
+}
+
+// run keeps one transaction that breaks the code from stopping the wheel.
+func (t *transactions) run(one running, now time.Duration) {
+	defer t.catch()
+	one.tick(now)
 }
 
 // room reports whether another request may be taken on. A relayed request takes
@@ -90,186 +117,6 @@ func (t *transactions) roomLocked(places, weight int, urgent bool) bool {
 	return !t.closing && all <= t.bounds.transactions-t.bounds.reserve && t.weight+weight <= t.bounds.bytes
 }
 
-// serve starts a server transaction for a request that came in by from.
-func (t *transactions) serve(key, method string, from flow, urgent bool) (*serverTx, error) {
-	s := &serverTx{table: t, key: key, method: method, reliable: from.stream != nil, origin: t.shared.origin(method, transportName(from))}
-	s.tx = sip.NewServerTx(key, s.origin, &wire{flow: from}, silent)
-	s.tx.OnTerminate(func(string, error) { t.dropServer(s) })
-	t.mu.Lock()
-	if !t.roomLocked(2, 0, urgent) {
-		t.mu.Unlock()
-		return nil, errFull
-	}
-	if t.servers[key] != nil {
-		t.mu.Unlock()
-		return nil, errDuplicate
-	}
-	t.servers[key] = s
-	t.mu.Unlock()
-	return s, s.tx.Init()
-}
-
-func transportName(f flow) string {
-	if f.stream != nil {
-		return "TCP"
-	}
-	return "UDP"
-}
-
-func (t *transactions) dropServer(s *serverTx) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.servers[s.key] == s {
-		delete(t.servers, s.key)
-		t.weight -= s.weight
-	}
-}
-
-// again answers a retransmitted request with the last response.
-func (s *serverTx) again() { _ = s.tx.Receive(s.origin) }
-
-// respond sends a response through the machine. What comes after a final
-// response is dropped, but for further 2xx to an INVITE (RFC 6026).
-func (s *serverTx) respond(status int, wire []byte) error {
-	s.mu.Lock()
-	was := int(s.status.Load())
-	if was >= 300 || was >= 200 && status/100 != 2 {
-		s.mu.Unlock()
-		return nil
-	}
-	s.status.Store(int32(status))
-	if status >= 200 {
-		s.relay = nil // there is nothing left to cancel
-	}
-	s.mu.Unlock()
-	if was < 200 && status >= 200 && (!s.reliable || s.method == "INVITE") {
-		s.table.finish(s.tx.Terminate)
-	}
-	s.table.weigh(s, len(wire))
-	return s.tx.Respond(responseEnvelope(s.method, status, wire))
-}
-
-// weigh notes how many bytes a server transaction keeps.
-func (t *transactions) weigh(s *serverTx, bytes int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.servers[s.key] == s {
-		t.weight += bytes - s.weight
-		s.weight = bytes
-	}
-}
-
-// acknowledged takes the ACK to a non-2xx final response. It reports false for
-// any other ACK: that one belongs to the dialog.
-func (s *serverTx) acknowledged() bool {
-	if s.status.Load() < 300 {
-		return false
-	}
-	_ = s.tx.Receive(s.table.shared.origin("ACK", "UDP"))
-	return true
-}
-
-func (s *serverTx) attach(r *relay) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.relay = r
-}
-
-func (s *serverTx) attached() *relay {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.relay
-}
-
-// clientHandler is told what becomes of a request that was sent. Both methods
-// may be called from any goroutine, one call at a time for response.
-type clientHandler interface {
-	response(*message.Message)
-	failed(error)
-}
-
-// clientTx waits for the responses to one request that we sent.
-type clientTx struct {
-	key     string
-	weight  int // bytes of the request
-	sent    *message.Message
-	tx      *sip.ClientTx
-	wire    *wire
-	handler clientHandler
-
-	mu    sync.Mutex // one response at a time, and none before the machine is set
-	final atomic.Int32
-	again atomic.Bool // the machine passed a 2xx that is not the first
-}
-
-// request sends m by to and starts its client transaction. branch is that of
-// m's topmost Via. Once it has returned nil the handler hears of every response
-// that the machine passes, or of one failure.
-func (t *transactions) request(branch string, m *message.Message, to flow, urgent bool, handler clientHandler) (*clientTx, error) {
-	out := written(m)
-	c := &clientTx{key: clientKey(branch, m.Method), sent: m, handler: handler, weight: len(out)}
-	c.wire = &wire{flow: to, lost: func(err error) { t.spawn(func() { t.fail(c, err) }) }}
-	c.tx = sip.NewClientTx(c.key, requestEnvelope(m.Method, transportName(to), out), c.wire, silent)
-	c.tx.OnTerminate(func(_ string, err error) { t.ended(c, err) })
-	c.tx.OnRetransmission(func(*sip.Response) { c.again.Store(true) })
-	t.mu.Lock()
-	if !t.roomLocked(1, c.weight, urgent) {
-		t.mu.Unlock()
-		return nil, errFull
-	}
-	t.clients[c.key] = c
-	t.weight += c.weight
-	t.mu.Unlock()
-	// Init sends first and sets its timers afterwards. A response that overtook it
-	// would find no timer to stop, and Timer B would end a ringing call.
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.tx.Init(); err != nil {
-		t.dropClient(c)
-		return nil, err
-	}
-	return c, nil
-}
-
-func clientKey(branch, method string) string { return branch + " " + method }
-
-// client returns the transaction that a response belongs to, or nil.
-func (t *transactions) client(branch, method string) *clientTx {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.clients[clientKey(branch, method)]
-}
-
-func (t *transactions) dropClient(c *clientTx) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.clients[c.key] == c {
-		delete(t.clients, c.key)
-		t.weight -= c.weight
-	}
-}
-
-// ended is called by sipgo with its locks held: a failure is reported from a
-// goroutine of its own.
-func (t *transactions) ended(c *clientTx, err error) {
-	t.dropClient(c)
-	if errors.Is(err, sip.ErrTransactionTimeout) || errors.Is(err, sip.ErrTransactionTransport) {
-		t.spawn(func() { t.report(c, err) })
-	}
-}
-
-// fail ends a transaction whose request never reached the neighbour.
-func (t *transactions) fail(c *clientTx, err error) {
-	t.report(c, err)
-	c.tx.Terminate()
-}
-
-func (t *transactions) report(c *clientTx, err error) {
-	if c.final.Load() == 0 {
-		c.handler.failed(err)
-	}
-}
-
 func (t *transactions) spawn(task func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -281,67 +128,19 @@ func (t *transactions) spawn(task func()) {
 	}
 }
 
-// deliver runs one response through the machine and, where the machine passes
-// it, hands it to the handler before it returns: responses to one request are
-// handled in the order in which they came.
-func (t *transactions) deliver(c *clientTx, m *message.Message) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if final := c.final.Load(); final >= 300 && c.sent.Method == "INVITE" {
-		// The ACK was lost. sipgo would sleep here before it sends another.
-		if m.Status >= 300 {
-			_ = c.wire.acknowledge()
-		}
-		return
-	}
-	if m.Status >= 300 && c.sent.Method == "INVITE" {
-		c.wire.setAck(written(acknowledgement(c.sent, m)))
-	}
-	if !t.passes(c, m.Status) {
-		return
-	}
-	if m.Status >= 200 && c.final.CompareAndSwap(0, int32(m.Status)) && c.sent.Method == "INVITE" {
-		t.finish(c.tx.Terminate)
-	}
-	c.handler.response(m)
-	if m.Status >= 200 && c.sent.Method != "INVITE" {
-		// Timer K only swallows repeats, and those that match nothing are dropped.
-		c.tx.Terminate()
-	}
-}
-
-// passes asks the machine whether a response is to be handled. sipgo passes it
-// up a channel without a buffer, so that the machine needs a goroutine.
-func (t *transactions) passes(c *clientTx, status int) bool {
-	c.again.Store(false)
-	envelope := t.shared.heard[status/100]
-	done := make(chan struct{})
-	t.tasks.Go(func() {
-		defer close(done)
-		c.tx.Receive(envelope)
-	})
-	select {
-	case <-c.tx.Responses():
-		<-done
-		return true
-	case <-done:
-		return c.again.Load()
-	}
-}
-
 // finish notes that a transaction has its final response. Some end by themselves
 // before they are shed, over TCP at once, and no longer count in the tables: the
 // list has a bound of its own.
-func (t *transactions) finish(end func()) {
+func (t *transactions) finish(tx running) {
 	t.mu.Lock()
-	t.finished = append(t.finished, finished{time.Now(), end})
+	t.finished = append(t.finished, finished{time.Now(), tx})
 	if len(t.finished) <= t.bounds.transactions {
 		t.mu.Unlock()
 		return
 	}
 	oldest := t.popLocked()
 	t.mu.Unlock()
-	oldest.end()
+	oldest.tx.end()
 }
 
 func (t *transactions) popLocked() finished {
@@ -368,7 +167,7 @@ func (t *transactions) shed(now time.Time) {
 		}
 		t.popLocked()
 		t.mu.Unlock()
-		oldest.end()
+		oldest.tx.end()
 	}
 }
 
@@ -376,19 +175,170 @@ func (t *transactions) shed(now time.Time) {
 func (t *transactions) close() {
 	t.mu.Lock()
 	t.closing = true
-	servers, clients := make([]*serverTx, 0, len(t.servers)), make([]*clientTx, 0, len(t.clients))
+	open := make([]running, 0, len(t.servers)+len(t.clients))
 	for _, s := range t.servers {
-		servers = append(servers, s)
+		open = append(open, s)
 	}
 	for _, c := range t.clients {
-		clients = append(clients, c)
+		open = append(open, c)
 	}
 	t.mu.Unlock()
-	for _, s := range servers {
-		s.tx.Terminate()
-	}
-	for _, c := range clients {
-		c.tx.Terminate()
+	for _, one := range open {
+		one.end()
 	}
 	t.tasks.Wait()
+}
+
+// serverTx answers one request.
+type serverTx struct {
+	table  *transactions
+	key    string
+	method string
+	// reliable means TCP: there any but an INVITE ends with its response (RFC 3261
+	// section 17.2.2, Timer J).
+	reliable bool
+	flow     flow
+	status   atomic.Int32 // of the last response, 0 before the first
+	weight   int          // bytes of the last response; the table's lock guards it
+	timer    transaction.Timer[running]
+
+	mu      sync.Mutex // held while a response leaves: they leave in order
+	machine transaction.Machine
+	last    []byte // the last response
+	relay   *relay // what carries the request on; nil where it is answered here
+}
+
+// server returns the transaction of that key, or nil.
+func (t *transactions) server(key string) *serverTx {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.servers[key]
+}
+
+// serve starts a server transaction for a request that came in by from.
+func (t *transactions) serve(key, method string, from flow, urgent bool) (*serverTx, error) {
+	s := &serverTx{table: t, key: key, method: method, reliable: from.stream != nil, flow: from}
+	kind := transaction.Server
+	if method == "INVITE" {
+		kind = transaction.ServerInvite
+	}
+	s.machine = transaction.Start(kind, s.reliable, &t.bounds.timers, t.now())
+	s.timer.Bind(s)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case !t.roomLocked(2, 0, urgent):
+		return nil, errFull
+	case t.servers[key] != nil:
+		return nil, errDuplicate
+	}
+	t.servers[key] = s
+	return s, nil
+}
+
+// end implements running.
+func (s *serverTx) end() {
+	t := s.table
+	t.wheel.Retire(&s.timer)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.servers[s.key] == s {
+		delete(t.servers, s.key)
+		t.weight -= s.weight
+	}
+}
+
+// tick implements running. A response that was not acknowledged (Timer H) is
+// nobody's loss: the one who did not is gone.
+func (s *serverTx) tick(now time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.act(s.machine.Tick(now), now)
+}
+
+// act does what the machine says, with s.mu held.
+func (s *serverTx) act(do transaction.Action, now time.Duration) error {
+	var err error
+	if do.Has(transaction.Send) {
+		if err = s.flow.send(s.last, nil); err != nil {
+			do |= s.machine.Handle(transaction.Broken, now)
+		}
+	}
+	if do.Has(transaction.End) {
+		s.end()
+		return err
+	}
+	s.table.arm(&s.timer, s.machine.Due(), now)
+	return err
+}
+
+// again answers a retransmitted request with the last response.
+func (s *serverTx) again() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last != nil {
+		now := s.table.now()
+		_ = s.act(s.machine.Handle(transaction.Request, now), now)
+	}
+}
+
+// respond sends a response through the machine. What comes after a final
+// response is dropped, but for further 2xx to an INVITE (RFC 6026).
+func (s *serverTx) respond(status int, wire []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := int(s.status.Load())
+	if was >= 300 || was >= 200 && status/100 != 2 {
+		return nil
+	}
+	s.status.Store(int32(status))
+	if status >= 200 {
+		s.relay = nil // there is nothing left to cancel
+	}
+	now := s.table.now()
+	do := s.machine.Handle(transaction.Response(status), now)
+	if do == 0 {
+		return nil
+	}
+	s.last = wire
+	if was < 200 && status >= 200 && !do.Has(transaction.End) {
+		s.table.finish(s)
+	}
+	s.table.weigh(s, len(wire))
+	return s.act(do, now)
+}
+
+// weigh notes how many bytes a server transaction keeps.
+func (t *transactions) weigh(s *serverTx, bytes int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.servers[s.key] == s {
+		t.weight += bytes - s.weight
+		s.weight = bytes
+	}
+}
+
+// acknowledged takes the ACK to a non-2xx final response. It reports false for
+// any other ACK: that one belongs to the dialog.
+func (s *serverTx) acknowledged() bool {
+	if s.status.Load() < 300 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.table.now()
+	_ = s.act(s.machine.Handle(transaction.Ack, now), now)
+	return true
+}
+
+func (s *serverTx) attach(r *relay) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.relay = r
+}
+
+func (s *serverTx) attached() *relay {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.relay
 }

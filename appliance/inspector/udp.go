@@ -20,6 +20,10 @@ const datagramMax = 65535
 type udpSocket struct {
 	conn  *net.UDPConn
 	bound netip.AddrPort
+	// transparent means that it takes what was sent to other hosts, and sends in
+	// their name.
+	transparent bool
+	ear         *ear
 }
 
 // listenUDP binds one address. IPv6 sockets take no IPv4-mapped traffic, so
@@ -56,6 +60,9 @@ func prepare(network, _ string, raw syscall.RawConn) error {
 			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 		}
 		if network == "udp4" {
+			// A message larger than a path takes is cut by the routers on it: many
+			// paths swallow the ICMP that would say how small it has to be.
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT)
 			failure = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 			return
 		}

@@ -37,26 +37,34 @@ func fields[T any](m *Message, name string, read func(*cursor) (T, error)) ([]T,
 // that a list is empty is none.
 
 // TopVia returns the first Via.
-func (m *Message) TopVia() (Via, error) { return field(m, "Via", (*cursor).via) }
+func (m *Message) TopVia() (Via, error) {
+	return recalled(m, "Via", func(r *readings) *reading[Via] { return &r.via }, (*cursor).via)
+}
 
 // Vias returns every Via, the topmost first.
 func (m *Message) Vias() ([]Via, error) { return fields(m, "Via", (*cursor).via) }
 
 // From returns the From.
-func (m *Message) From() (NameAddr, error) { return field(m, "From", (*cursor).from) }
+func (m *Message) From() (NameAddr, error) {
+	return recalled(m, "From", func(r *readings) *reading[NameAddr] { return &r.from }, (*cursor).from)
+}
 
 // To returns the To.
-func (m *Message) To() (NameAddr, error) { return field(m, "To", (*cursor).party) }
+func (m *Message) To() (NameAddr, error) {
+	return recalled(m, "To", func(r *readings) *reading[NameAddr] { return &r.to }, (*cursor).party)
+}
 
 // CallID returns the Call-ID, "" where it is missing.
 func (m *Message) CallID() string { return m.Get("Call-ID") }
 
 // CSeq returns the CSeq.
-func (m *Message) CSeq() (CSeq, error) { return field(m, "CSeq", (*cursor).cseq) }
+func (m *Message) CSeq() (CSeq, error) {
+	return recalled(m, "CSeq", func(r *readings) *reading[CSeq] { return &r.cseq }, (*cursor).cseq)
+}
 
 // MaxForwards returns the hops that are left, 0-255.
 func (m *Message) MaxForwards() (int, error) {
-	n, err := field(m, "Max-Forwards", (*cursor).hops)
+	n, err := recalled(m, "Max-Forwards", func(r *readings) *reading[decimal] { return &r.hops }, (*cursor).hops)
 	return int(n), err
 }
 
@@ -89,6 +97,10 @@ func (m *Message) ReferTo() (NameAddr, error) { return field(m, "Refer-To", (*cu
 
 // Replaces returns the Replaces.
 func (m *Message) Replaces() (Replaces, error) { return field(m, "Replaces", (*cursor).replaces) }
+
+// Dialog returns the dialog that the header called name names: Replaces, Join or
+// Target-Dialog.
+func (m *Message) Dialog(name string) (Replaces, error) { return field(m, name, (*cursor).replaces) }
 
 // RAck returns the RAck.
 func (m *Message) RAck() (RAck, error) { return field(m, "RAck", (*cursor).rack) }

@@ -27,7 +27,10 @@ func (a NameAddr) Append(dst []byte) []byte {
 }
 
 // String returns the address in canonical form.
-func (a NameAddr) String() string { return string(a.Append(nil)) }
+func (a NameAddr) String() string {
+	var buf [usual]byte // on the stack
+	return string(a.Append(buf[:0]))
+}
 
 // ParseNameAddr reads one address that stands alone. The error is an *Error.
 func ParseNameAddr(s string) (NameAddr, error) { return alone(&cursor{s: s}, (*cursor).nameAddr) }

@@ -27,6 +27,16 @@ func (m *Message) Append(dst []byte) []byte {
 	return append(append(dst, "\r\n\r\n"...), m.Body...)
 }
 
+// Size returns how many bytes Append appends, or a few more.
+func (m *Message) Size() int {
+	const frame = 64 // of the start line, Content-Length and the last CRLF
+	size := frame + len(m.Method) + len(m.URI) + len(m.Phrase) + len(m.Body)
+	for i := range m.Headers {
+		size += len(m.Headers[i].Name) + len(m.Headers[i].Value) + len(": \r\n")
+	}
+	return size
+}
+
 // appendClean appends text with its control characters as spaces.
 func appendClean(dst []byte, text string) []byte {
 	from := len(dst)

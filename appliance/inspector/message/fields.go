@@ -95,11 +95,13 @@ func (c *cursor) replaces() (Replaces, error) {
 	r := Replaces{CallID: string(id), Params: params}
 	r.ToTag, _ = params.Get("to-tag")
 	r.FromTag, _ = params.Get("from-tag")
-	if r.ToTag == "" || r.FromTag == "" {
+	if r.ToTag == "" && r.FromTag == "" {
 		// Target-Dialog spells them local-tag and remote-tag (RFC 4538).
-		if !params.Has("local-tag") || !params.Has("remote-tag") {
-			return r, bad("lacks a tag")
-		}
+		r.ToTag, _ = params.Get("local-tag")
+		r.FromTag, _ = params.Get("remote-tag")
+	}
+	if r.ToTag == "" || r.FromTag == "" {
+		return r, bad("lacks a tag")
 	}
 	return r, nil
 }

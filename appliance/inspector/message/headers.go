@@ -28,35 +28,35 @@ const (
 // the inspector, or whoever reads its output, decides by.
 var headerRules = []rule{
 	{name: "Content-Length", short: "l", rank: rankBody, single: true, check: length},
-	{name: "Via", short: "v", rank: 1, check: each((*cursor).via)},
-	{name: "Route", rank: 2, check: each((*cursor).routeAddr)},
-	{name: "Record-Route", rank: 3, check: each((*cursor).routeAddr)},
-	{name: "Max-Forwards", rank: 4, single: true, check: one((*cursor).hops)},
-	{name: "From", short: "f", rank: 5, single: true, check: one((*cursor).from)},
-	{name: "To", short: "t", rank: 6, single: true, check: one((*cursor).party)},
-	{name: "Call-ID", short: "i", rank: 7, single: true, check: one((*cursor).callID)},
-	{name: "CSeq", rank: 8, single: true, check: one((*cursor).cseq)},
+	{name: "Via", short: "v", rank: 1, check: each((*cursor).via, func(r *readings) *reading[Via] { return &r.via })},
+	{name: "Route", rank: 2, check: each((*cursor).routeAddr, nil)},
+	{name: "Record-Route", rank: 3, check: each((*cursor).routeAddr, nil)},
+	{name: "Max-Forwards", rank: 4, single: true, check: one((*cursor).hops, func(r *readings) *reading[decimal] { return &r.hops })},
+	{name: "From", short: "f", rank: 5, single: true, check: one((*cursor).from, func(r *readings) *reading[NameAddr] { return &r.from })},
+	{name: "To", short: "t", rank: 6, single: true, check: one((*cursor).party, func(r *readings) *reading[NameAddr] { return &r.to })},
+	{name: "Call-ID", short: "i", rank: 7, single: true, check: one((*cursor).callID, nil)},
+	{name: "CSeq", rank: 8, single: true, check: one((*cursor).cseq, func(r *readings) *reading[CSeq] { return &r.cseq })},
 	{name: "Contact", short: "m", rank: 9, check: contacts},
-	{name: "Path", rank: rankOther, check: each((*cursor).routeAddr)},
-	{name: "Service-Route", rank: rankOther, check: each((*cursor).routeAddr)},
-	{name: "Refer-To", short: "r", rank: rankOther, single: true, check: one((*cursor).nameAddr)},
-	{name: "Referred-By", short: "b", rank: rankOther, single: true, check: one((*cursor).nameAddr)},
-	{name: "Replaces", rank: rankOther, single: true, check: one((*cursor).replaces)},
-	{name: "Join", rank: rankOther, single: true, check: one((*cursor).replaces)},
-	{name: "Target-Dialog", rank: rankOther, single: true, check: one((*cursor).replaces)},
-	{name: "RAck", rank: rankOther, single: true, check: one((*cursor).rack)},
-	{name: "RSeq", rank: rankOther, single: true, check: one((*cursor).seconds)},
-	{name: "Expires", rank: rankOther, single: true, check: one((*cursor).seconds)},
-	{name: "Min-Expires", rank: rankOther, single: true, check: one((*cursor).seconds)},
-	{name: "Session-Expires", short: "x", rank: rankOther, single: true, check: one((*cursor).secondsValue)},
-	{name: "Min-SE", rank: rankOther, single: true, check: one((*cursor).secondsValue)},
+	{name: "Path", rank: rankOther, check: each((*cursor).routeAddr, nil)},
+	{name: "Service-Route", rank: rankOther, check: each((*cursor).routeAddr, nil)},
+	{name: "Refer-To", short: "r", rank: rankOther, single: true, check: one((*cursor).nameAddr, nil)},
+	{name: "Referred-By", short: "b", rank: rankOther, single: true, check: one((*cursor).nameAddr, nil)},
+	{name: "Replaces", rank: rankOther, single: true, check: one((*cursor).replaces, nil)},
+	{name: "Join", rank: rankOther, single: true, check: one((*cursor).replaces, nil)},
+	{name: "Target-Dialog", rank: rankOther, single: true, check: one((*cursor).replaces, nil)},
+	{name: "RAck", rank: rankOther, single: true, check: one((*cursor).rack, nil)},
+	{name: "RSeq", rank: rankOther, single: true, check: one((*cursor).seconds, nil)},
+	{name: "Expires", rank: rankOther, single: true, check: one((*cursor).seconds, nil)},
+	{name: "Min-Expires", rank: rankOther, single: true, check: one((*cursor).seconds, nil)},
+	{name: "Session-Expires", short: "x", rank: rankOther, single: true, check: one((*cursor).secondsValue, nil)},
+	{name: "Min-SE", rank: rankOther, single: true, check: one((*cursor).secondsValue, nil)},
 	{name: "Require", rank: rankOther, check: tokens},
 	{name: "Proxy-Require", rank: rankOther, check: tokens},
 	{name: "Supported", short: "k", rank: rankOther, check: tokens},
 	{name: "Unsupported", rank: rankOther, check: tokens},
 	{name: "Allow", rank: rankOther, check: tokens},
-	{name: "Event", short: "o", rank: rankOther, single: true, check: one((*cursor).tokenValue)},
-	{name: "Subscription-State", rank: rankOther, single: true, check: one((*cursor).tokenValue)},
+	{name: "Event", short: "o", rank: rankOther, single: true, check: one((*cursor).tokenValue, nil)},
+	{name: "Subscription-State", rank: rankOther, single: true, check: one((*cursor).tokenValue, nil)},
 	{name: "Date", rank: rankOther, single: true},
 	{name: "Timestamp", rank: rankOther, single: true},
 	{name: "Subject", short: "s", rank: rankOther, single: true},
@@ -90,8 +90,8 @@ var headerRules = []rule{
 	{name: "User-Agent", rank: rankOther},
 	{name: "Warning", rank: rankOther},
 	{name: "Content-Encoding", short: "e", rank: rankBody, check: tokens},
-	{name: "Content-Disposition", rank: rankBody, single: true, check: one((*cursor).tokenValue)},
-	{name: "Content-Type", short: "c", rank: rankBody, single: true, check: one((*cursor).mediaType)},
+	{name: "Content-Disposition", rank: rankBody, single: true, check: one((*cursor).tokenValue, nil)},
+	{name: "Content-Type", short: "c", rank: rankBody, single: true, check: one((*cursor).mediaType, nil)},
 }
 
 var (
@@ -158,21 +158,23 @@ func rankOf(name string) uint8 {
 // canonical is a typed value that writes its canonical form.
 type canonical interface{ Append([]byte) []byte }
 
-// one makes the check of a header with one value.
-func one[T canonical](read func(*cursor) (T, error)) check {
+// one makes the check of a header with one value. keep says where the value is
+// kept, nil where it is not.
+func one[T canonical](read func(*cursor) (T, error), keep func(*readings) *reading[T]) check {
 	return func(p *parser, r *rule, value string) error {
 		p.c = cursor{s: value}
 		typed, err := alone(&p.c, read)
 		if err != nil {
 			return err
 		}
-		return p.push(r.name, r.rank, canon(p, typed, value))
+		return p.push(r.name, r.rank, kept(p, typed, value, keep))
 	}
 }
 
 // each makes the check of a header with a list, which takes one header for
-// each value afterwards.
-func each[T canonical](read func(*cursor) (T, error)) check {
+// each value afterwards. keep says where the first value is kept, nil where none
+// is.
+func each[T canonical](read func(*cursor) (T, error), keep func(*readings) *reading[T]) check {
 	return func(p *parser, r *rule, value string) error {
 		p.c = cursor{s: value}
 		for more := true; more; {
@@ -180,22 +182,13 @@ func each[T canonical](read func(*cursor) (T, error)) check {
 			if err != nil {
 				return err
 			}
-			if err := p.push(r.name, r.rank, canon(p, typed, source)); err != nil {
+			if err := p.push(r.name, r.rank, kept(p, typed, source, keep)); err != nil {
 				return err
 			}
 			more = again
 		}
 		return nil
 	}
-}
-
-// canon returns the canonical text of typed: source itself where it is that.
-func canon[T canonical](p *parser, typed T, source string) string {
-	p.scratch = typed.Append(p.scratch[:0])
-	if string(p.scratch) == source {
-		return source
-	}
-	return string(p.scratch)
 }
 
 // tokens checks a list of tokens, which stays one header. It may be empty, and
@@ -226,7 +219,7 @@ func contacts(p *parser, r *rule, value string) error {
 	return addresses(p, r, value)
 }
 
-var addresses = each((*cursor).nameAddr)
+var addresses = each((*cursor).nameAddr, nil)
 
 // maxLength only keeps sums small: what a message may hold is MaxSize.
 const maxLength = 1 << 30

@@ -47,6 +47,8 @@ type Message struct {
 	Phrase  string // reason phrase, may be empty
 	Headers []Header
 	Body    []byte // nil where there is none
+
+	readings *readings // nil unless it was parsed
 }
 
 // Header is one header field: a canonical long name, or the spelling received
@@ -173,7 +175,7 @@ func (m *Message) Pop(name string) (string, bool) {
 
 // Clone returns a copy that shares nothing that can be changed.
 func (m *Message) Clone() *Message {
-	out := *m
+	out := *m // the readings never change
 	out.Headers = slices.Clone(m.Headers)
 	out.Body = bytes.Clone(m.Body)
 	return &out

@@ -26,6 +26,19 @@ func (p Params) All() iter.Seq2[string, string] {
 
 // cutParam takes the first parameter off canonical text that starts with ";".
 func cutParam(s string) (name, value, rest string) {
+	end := strings.IndexByte(s[1:], ';') + 1
+	if end == 0 {
+		end = len(s)
+	}
+	if strings.IndexByte(s[:end], '"') >= 0 {
+		return cutQuoted(s)
+	}
+	name, value, _ = strings.Cut(s[1:end], "=")
+	return name, value, s[end:]
+}
+
+// cutQuoted is cutParam where a quoted string may hold what ends a parameter.
+func cutQuoted(s string) (name, value, rest string) {
 	end, equal, quote := len(s), 0, false
 	for i := 1; i < len(s); i++ {
 		switch c := s[i]; {
@@ -77,26 +90,31 @@ func (p Params) Text(name string) string {
 // at the end. An empty value makes a parameter without one. The caller answers
 // for the grammar of both.
 func (p Params) Set(name, value string) Params {
-	if value != "" {
-		value = "=" + value
-	}
-	var b strings.Builder
+	out := make([]byte, 0, len(p)+len(name)+len(value)+2)
 	found := false
 	for rest := string(p); rest != ""; {
 		before := rest
 		var n string
 		n, _, rest = cutParam(rest)
 		if same(n, name) {
-			b.WriteString(";" + n + value)
+			out = appendParam(out, n, value)
 			found = true
 			continue
 		}
-		b.WriteString(before[:len(before)-len(rest)])
+		out = append(out, before[:len(before)-len(rest)]...)
 	}
 	if !found {
-		b.WriteString(";" + name + value)
+		out = appendParam(out, name, value)
 	}
-	return Params(b.String())
+	return Params(out)
+}
+
+func appendParam(dst []byte, name, value string) []byte {
+	dst = append(append(dst, ';'), name...)
+	if value != "" {
+		dst = append(append(dst, '='), value...)
+	}
+	return dst
 }
 
 // Del returns p without the parameter called name.

@@ -64,7 +64,12 @@ func parseHead(head []byte) (m *Message, length int, err error) {
 	if len(head) > 0 && head[0]&0xf8 == 0xf8 {
 		return nil, 0, bad("message is compressed") // SigComp, RFC 3320 section 7
 	}
-	p := parser{m: &Message{}, length: -1}
+	read := &struct {
+		m Message
+		r readings
+	}{}
+	read.m.readings = &read.r
+	p := parser{m: &read.m, length: -1}
 	p.scratch = p.buf[:0]
 	lines := lines{raw: head, text: string(head)}
 	p.m.Headers = make([]Header, 0, min(bytes.Count(head, []byte("\n"))+1, MaxHeaders))
@@ -151,7 +156,7 @@ func (p *parser) request(line string) error {
 		return err
 	}
 	p.m.Method = method
-	p.m.URI = canon(p, u, target)
+	p.m.URI = kept(p, u, target, func(r *readings) *reading[URI] { return &r.uri })
 	return nil
 }
 

@@ -44,13 +44,15 @@ func checkEmitted(t *testing.T, m *Message) {
 	if err != nil {
 		t.Fatalf("emitted message is refused: %v\n%q", err, wire)
 	}
-	if !reflect.DeepEqual(m, again) {
+	checkRecalled(t, again)
+	if !reflect.DeepEqual(bare(m), bare(again)) {
 		t.Fatalf("emitted message reads otherwise:\n%+v\n%+v", m, again)
 	}
 	if !bytes.Equal(again.Append(nil), wire) {
 		t.Errorf("emission is not stable: %q", wire)
 	}
 	checkAccessors(t, m)
+	checkOracle(t, m, wire)
 }
 
 // checkAccessors asserts that nothing Parse let through is unreadable to a

@@ -18,6 +18,8 @@ type Stream struct {
 	r      io.Reader
 	max    int
 	buf    []byte // read and not yet consumed
+	done   int    // bytes at its start that the last message was
+	raw    []byte // the last message, see Raw
 	blank  bool   // a CRLF that is no ping yet was the last thing consumed
 	seen   int    // bytes of buf that hold no end of headers
 	head   *Message
@@ -36,7 +38,11 @@ func NewStream(r io.Reader, max int) *Stream {
 }
 
 // Pending reports whether bytes of an unfinished message have arrived.
-func (s *Stream) Pending() bool { return len(s.buf) > 0 }
+func (s *Stream) Pending() bool { return len(s.buf) > s.done }
+
+// Raw returns the message that Next returned last as it stood on the wire, until
+// Next is called again.
+func (s *Stream) Raw() []byte { return s.raw }
 
 // Next returns the next message. Content-Length is required (RFC 3261 section
 // 18.3). It returns ErrPing for a keepalive, io.EOF at an end between
@@ -47,6 +53,7 @@ func (s *Stream) Next() (*Message, error) {
 	if s.failed != nil {
 		return nil, s.failed
 	}
+	s.release()
 	for {
 		m, err := s.take()
 		if m != nil || errors.Is(err, ErrPing) {
@@ -131,7 +138,10 @@ func (s *Stream) finish() *Message {
 	if s.need > s.body {
 		m.Body = bytes.Clone(s.buf[s.body:s.need])
 	}
-	s.consume(s.need)
+	s.raw, s.done = s.buf[:s.need], s.need
+	if s.need == len(s.buf) && cap(s.buf) > 4*readSize {
+		s.buf, s.done = nil, 0 // an idle connection keeps no room for a large message
+	}
 	s.head, s.seen, s.blank = nil, 0, false
 	return m
 }
@@ -139,7 +149,15 @@ func (s *Stream) finish() *Message {
 func (s *Stream) consume(n int) {
 	rest := copy(s.buf, s.buf[n:])
 	if s.buf = s.buf[:rest]; rest == 0 && cap(s.buf) > 4*readSize {
-		s.buf = nil // an idle connection keeps no room for a large message
+		s.buf = nil
+	}
+}
+
+// release forgets the last message.
+func (s *Stream) release() {
+	if s.raw = nil; s.done > 0 {
+		s.consume(s.done)
+		s.done = 0
 	}
 }
 

@@ -156,3 +156,27 @@ func (r *interrupted) Read(p []byte) (int, error) {
 	}
 	return copy(p, part), nil
 }
+
+// TestStreamRaw holds each message against the bytes that it came in.
+func TestStreamRaw(t *testing.T) {
+	small := string(crlf(base + "\n"))
+	large := string(crlf(strings.Replace(base, "Length: 0", "Length: 60000", 1) + "\n" + strings.Repeat("x", 60000)))
+	want := []string{small, large, small, small}
+	for name, reader := range map[string]io.Reader{
+		"at once":      strings.NewReader(strings.Join(want, "")),
+		"byte by byte": iotest.OneByteReader(strings.NewReader(strings.Join(want, "\r\n"))),
+	} {
+		s := NewStream(reader, 0)
+		for n := range want {
+			if _, err := s.Next(); err != nil {
+				t.Fatalf("%s, message %d: %v", name, n, err)
+			}
+			if string(s.Raw()) != want[n] {
+				t.Fatalf("%s, message %d: %d bytes, want %d", name, n, len(s.Raw()), len(want[n]))
+			}
+		}
+		if _, err := s.Next(); err != io.EOF || s.Raw() != nil || s.Pending() {
+			t.Errorf("%s: %v, %d bytes", name, err, len(s.Raw()))
+		}
+	}
+}

@@ -77,6 +77,7 @@ var rfc5118 = []tortureCase{
 	{"via-received-param-no-delim", "", "valid"},
 	{"ipv6-in-sdp", "", "valid"},
 	{"mult-ip-in-header", "", "valid"},
+	{"mult-ip-in-sdp", "", "valid"},
 	{"ipv4-mapped-ipv6", "Via", "stricter: two families would share one address"},
 	{"ipv6-bug-abnf-3-colons", "Request-Line", "stricter than the RFC asks: no such address"},
 	{"ipv6-correct-abnf-2-colons", "", "valid"},

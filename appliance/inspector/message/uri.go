@@ -282,8 +282,14 @@ func (u URI) Append(dst []byte) []byte {
 	return dst
 }
 
+// usual is room for most values, bytes.
+const usual = 160
+
 // String returns the URI in canonical form.
-func (u URI) String() string { return string(u.Append(nil)) }
+func (u URI) String() string {
+	var buf [usual]byte // on the stack
+	return string(u.Append(buf[:0]))
+}
 
 // HeaderFields returns the headers behind "?", decoded, under their canonical
 // long names: what a request made from the URI would hold (RFC 3261 section

@@ -35,6 +35,9 @@ func (v Via) Received() netip.Addr {
 // port, 0 where it has none yet.
 func (v Via) RPort() (port uint16, ok bool) {
 	text, ok := v.Params.Get("rport")
+	if text == "" { // the usual request: an error would cost memory
+		return 0, ok
+	}
 	n, _ := strconv.ParseUint(text, 10, 16)
 	return uint16(n), ok
 }
@@ -61,7 +64,10 @@ func (v Via) Append(dst []byte) []byte {
 }
 
 // String returns the hop in canonical form.
-func (v Via) String() string { return string(v.Append(nil)) }
+func (v Via) String() string {
+	var buf [usual]byte // on the stack
+	return string(v.Append(buf[:0]))
+}
 
 // via consumes via-parm.
 func (c *cursor) via() (Via, error) {
