@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/ringfence/ringfence/appliance"
 )
 
 var (
@@ -25,7 +27,8 @@ const lookupTime = time.Minute
 // answer is what the DNS says of one name at one time.
 type answer struct {
 	of       *entry
-	addrs    []netip.Addr // ascending, without repeats, not judged yet
+	addrs    []netip.Addr       // ascending, without repeats, not judged yet
+	targets  []appliance.Target // best first; of a locator only
 	ttl      time.Duration
 	problems []error
 	broken   bool // somebody did not answer: try again soon
@@ -36,12 +39,15 @@ func (r resolver) resolve(ctx context.Context, e *entry) answer {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
 	a := answer{of: e, ttl: time.Duration(1<<31-1) * time.Second}
-	hosts := []string{e.query}
-	if isService(e.query) {
-		hosts = a.service(ctx, r, e.query)
-	}
-	for _, host := range hosts {
-		a.host(ctx, r, host)
+	switch {
+	case e.locator != nil:
+		a.locate(ctx, r, *e.locator, e.query)
+	case isService(e.query):
+		for _, host := range a.service(ctx, r, e.query) {
+			a.host(ctx, r, host)
+		}
+	default:
+		a.host(ctx, r, e.query)
 	}
 	slices.SortFunc(a.addrs, netip.Addr.Compare)
 	a.addrs = slices.Compact(a.addrs)

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/ringfence/ringfence/appliance"
 )
 
 // How soon a name that failed is asked for again: twice as long each time.
@@ -19,8 +21,11 @@ const (
 type entry struct {
 	name  string
 	query string // what is asked for; empty where the name can't be one
+	// locator is set where the name is a trunk's, and query its host.
+	locator *appliance.Locator
 
-	addrs    []Address // ascending, at most MaxAddresses
+	addrs    []Address          // ascending, at most MaxAddresses
+	targets  []appliance.Target // best first, at most MaxAddresses; of a locator only
 	success  time.Time
 	next     time.Time
 	failures int // in a row, in part or wholly
@@ -30,11 +35,15 @@ type entry struct {
 }
 
 func newEntry(name string) *entry {
-	query, err := canonical(name)
+	host, locator := name, (*appliance.Locator)(nil)
+	if found, ok := appliance.ParseLocator(name); ok {
+		host, locator = found.Host, &found
+	}
+	query, err := canonical(host)
 	if err != nil {
 		return &entry{name: name, trouble: err.Error()}
 	}
-	return &entry{name: name, query: query}
+	return &entry{name: name, query: query, locator: locator}
 }
 
 // bare returns the addresses alone.
@@ -47,7 +56,10 @@ func (e *entry) bare() []netip.Addr {
 }
 
 // forget drops addresses.
-func (e *entry) forget(which func(Address) bool) { e.addrs = slices.DeleteFunc(e.addrs, which) }
+func (e *entry) forget(which func(Address) bool) {
+	e.addrs = slices.DeleteFunc(e.addrs, which)
+	e.stray()
+}
 
 // expire drops the addresses whose time is up.
 func (e *entry) expire(now time.Time) {
@@ -74,6 +86,7 @@ func (e *entry) see(addrs []netip.Addr, now, until time.Time) {
 	slices.SortStableFunc(e.addrs, func(a, b Address) int { return b.Until.Compare(a.Until) })
 	e.addrs = slices.Clip(e.addrs[:MaxAddresses])
 	slices.SortFunc(e.addrs, byAddr)
+	e.stray()
 }
 
 // plan sets when the name is asked for next. broken means that there is

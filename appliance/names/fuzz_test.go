@@ -19,6 +19,7 @@ func FuzzAnswer(f *testing.F) {
 		{"sip.example.net. 60 IN CNAME a.example.org.", "a.example.org. 60 IN A 192.0.2.1", "b.example.org. 60 IN A 203.0.113.66"},
 		{"sip.example.net. 60 IN CNAME sip.example.net."},
 		{"sip.example.net. 60 IN SRV 1 1 5060 a.example.org.", "sip.example.net. 60 IN SRV 0 0 0 ."},
+		{`sip.example.net. 60 IN NAPTR 10 10 "s" "SIP+D2U" "" _sip._udp.example.org.`, `sip.example.net. 60 IN NAPTR 9 9 "u" "E2U+sip" "!^.*$!sip:x@y!" .`},
 		{"sip.example.net. 4294967295 IN AAAA ::ffff:127.0.0.1", "sip.example.net. 60 IN A 127.0.0.1"},
 	} {
 		m := new(dns.Msg).SetReply(q)
@@ -31,6 +32,7 @@ func FuzzAnswer(f *testing.F) {
 		}
 		f.Add(data, dns.TypeA)
 		f.Add(data, dns.TypeSRV)
+		f.Add(data, dns.TypeNAPTR)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, kind uint16) {
 		reply := new(dns.Msg)
@@ -54,7 +56,26 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 		judged(t, way.records, len(targets))
+		bounded(t, way.records)
 	})
+}
+
+// bounded has the records taken for those of a trunk.
+func bounded(t *testing.T, records []dns.RR) {
+	ways := waysOf(records)
+	for _, way := range ways {
+		if again, err := canonical(way.service); err != nil || again != way.service || !isService(way.service) {
+			t.Fatalf("the service %q was taken: %v", way.service, err)
+		}
+	}
+	if len(ways) > maxWays {
+		t.Fatalf("%d ways were taken", len(ways))
+	}
+	for _, one := range servicesOf(records) {
+		if _, err := canonical(one.Target); err != nil || one.Port == 0 {
+			t.Fatalf("%v was taken", one)
+		}
+	}
 }
 
 // judged has the records judged as a whole answer.

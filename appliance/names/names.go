@@ -71,11 +71,12 @@ type Address struct {
 
 // Name is the state of one tracked name, for status.
 type Name struct {
-	Name      string    `json:"name"` // as it was given to Track
-	Addresses []Address `json:"addresses"`
-	Success   time.Time `json:"success,omitzero"` // when it last resolved
-	Next      time.Time `json:"next,omitzero"`    // when it is asked for next; zero is never, or as soon as can be
-	Error     string    `json:"error,omitempty"`  // what went wrong the last time, wholly or in part
+	Name      string             `json:"name"` // as it was given to Track
+	Addresses []Address          `json:"addresses"`
+	Targets   []appliance.Target `json:"targets,omitempty"` // of a locator, best first
+	Success   time.Time          `json:"success,omitzero"`  // when it last resolved
+	Next      time.Time          `json:"next,omitzero"`     // when it is asked for next; zero is never, or as soon as can be
+	Error     string             `json:"error,omitempty"`   // what went wrong the last time, wholly or in part
 }
 
 // Tracker knows what names stand for. Its methods are safe for concurrent use.
@@ -109,7 +110,8 @@ func New(config Config, report func(appliance.Event)) *Tracker {
 
 // Track says which names are wanted: a host name ("sip.example.net") stands for
 // its A and AAAA records, a service ("_sip._udp.example.net") for those of the
-// targets of its SRV records. Names that are wanted no more are forgotten at
+// targets of its SRV records. A locator ("sip:example.net;transport=tls", see
+// appliance.Locator) stands for the targets of a trunk, see Targets. Names that are wanted no more are forgotten at
 // once. A name that can't be one is listed in State with the error and never
 // asked for.
 //
@@ -177,7 +179,7 @@ func (t *Tracker) State() []Name {
 	defer t.mu.Unlock()
 	out := make([]Name, 0, len(t.entries))
 	for _, e := range t.entries {
-		out = append(out, Name{Name: e.name, Addresses: slices.Clone(e.addrs), Success: e.success, Next: e.next, Error: e.trouble})
+		out = append(out, Name{Name: e.name, Addresses: slices.Clone(e.addrs), Targets: slices.Clone(e.targets), Success: e.success, Next: e.next, Error: e.trouble})
 	}
 	slices.SortFunc(out, func(a, b Name) int { return strings.Compare(a.Name, b.Name) })
 	return out
@@ -204,6 +206,7 @@ func (t *Tracker) Restore(saved []Name) {
 				e.see([]netip.Addr{a.Addr}, a.Seen, now.Add(left))
 			}
 		}
+		e.restoreTargets(one.Targets)
 	}
 }
 

@@ -102,8 +102,9 @@ func (t *Tracker) take(a answer) bool {
 	good, refused := t.judge(a)
 	e.see(good, now, now.Add(ttl+t.config.Grace))
 	e.expire(now)
+	aimed := e.aim(a, good)
 	tell := t.told(e, before)
-	changed := len(tell) > 0
+	changed := len(tell) > 0 || aimed
 	tell = append(tell, t.refusals(e, refused)...)
 	tell = append(tell, t.outcome(e, len(good) > 0, a.trouble(refused), now)...)
 	e.plan(now, ttl, a.broken || len(good) == 0)

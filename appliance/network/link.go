@@ -1,7 +1,9 @@
 // Package network owns the kernel's view of links, addresses and ports: it
 // resolves the interfaces that settings name, lists the box's own addresses,
-// watches both for changes, and keeps guarded ports out of the ephemeral range. Addressing, routing and
-// packet filtering by nftables belong here too when they come.
+// watches both for changes, and keeps guarded ports out of the ephemeral range.
+// It owns the table of nftables that locks the LAN, with the routes of what is
+// intercepted, and is the only importer of netlink (with the gate) and nftables.
+// Addressing and routing belong here too when they come.
 package network
 
 import (
