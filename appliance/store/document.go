@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ringfence/ringfence/appliance"
@@ -44,15 +45,15 @@ func (s *Store) PutDocument(name appliance.Document, data []byte) error {
 	return s.onDocuments().put(string(name), data)
 }
 
-// Bans, names and fetches outlive a restart like documents do: Document tells how.
+// Names, fetches, accounts and the box's certificate outlive a restart like documents do: Document tells how.
 
-// Bans hands the list of bans to accept.
-func (s *Store) Bans(accept func([]byte) error) (note string, err error) {
-	return s.list("bans", accept)
+// Accounts hands what is kept of learned accounts to accept.
+func (s *Store) Accounts(accept func([]byte) error) (note string, err error) {
+	return s.list("accounts", accept)
 }
 
-// PutBans makes data the list of bans.
-func (s *Store) PutBans(data []byte) error { return s.putList("bans", data) }
+// PutAccounts makes data what is kept of learned accounts.
+func (s *Store) PutAccounts(data []byte) error { return s.putList("accounts", data) }
 
 // Names hands what is kept of DNS names to accept.
 func (s *Store) Names(accept func([]byte) error) (note string, err error) {
@@ -69,6 +70,15 @@ func (s *Store) Fetches(accept func([]byte) error) (note string, err error) {
 
 // PutFetches makes data what is kept of fetching feeds.
 func (s *Store) PutFetches(data []byte) error { return s.putList("fetches", data) }
+
+// Identity hands what is kept of the box's own certificate to accept.
+func (s *Store) Identity(accept func([]byte) error) (note string, err error) {
+	return s.list("identity", accept)
+}
+
+// PutIdentity makes data what is kept of the box's own certificate. It holds a
+// private key, and is for the owner of the state folder alone.
+func (s *Store) PutIdentity(data []byte) error { return s.putList("identity", data) }
 
 func (s *Store) list(name string, accept func([]byte) error) (note string, err error) {
 	s.files.Lock()
@@ -136,4 +146,65 @@ func (s *Store) RemoveFeed(name string) error {
 	s.files.Lock()
 	defer s.files.Unlock()
 	return s.onFeeds().remove(name)
+}
+
+// Kept hands what is kept under a name to accept, like Document.
+func (s *Store) Kept(name string, accept func([]byte) error) (note string, err error) {
+	return s.list(name, accept)
+}
+
+// Keep makes data what is kept under a name.
+func (s *Store) Keep(name string, data []byte) error { return s.putList(name, data) }
+
+// Outbox is the notices that have not been delivered, a file each.
+func (s *Store) Outbox() Outbox {
+	return Outbox{shelf{filepath.Join(s.dir, "outbox"), ".json", maxDocument}, &s.files}
+}
+
+// Outbox is a folder of items.
+type Outbox struct {
+	shelf shelf
+	mu    *sync.Mutex
+}
+
+// Put writes one item, whole or not at all.
+func (o Outbox) Put(name string, data []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := os.MkdirAll(o.shelf.dir, 0o700); err != nil {
+		return fmt.Errorf("make outbox: %w", err)
+	}
+	return o.shelf.put(name, data)
+}
+
+// Drop removes an item; that there is none is no error.
+func (o Outbox) Drop(name string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.shelf.remove(name)
+}
+
+// All returns every item by name.
+func (o Outbox) All() (map[string][]byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	entries, err := os.ReadDir(o.shelf.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list outbox: %w", err)
+	}
+	all := make(map[string][]byte)
+	for _, entry := range entries {
+		name, item := strings.CutSuffix(entry.Name(), o.shelf.ext)
+		if !item || strings.HasSuffix(name, previous) || strings.HasSuffix(name, damaged) {
+			continue
+		}
+		_, _, err := o.shelf.take(name, func(data []byte) error { all[name] = data; return nil })
+		if err != nil {
+			return nil, fmt.Errorf("read outbox: %w", err)
+		}
+	}
+	return all, nil
 }

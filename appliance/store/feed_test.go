@@ -79,15 +79,15 @@ func TestLists(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	var got accept
-	if _, err := s.Bans(got.json); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.Names(got.json); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("err %v", err)
 	}
-	for _, put := range []func([]byte) error{s.PutBans, s.PutNames, s.PutFetches} {
+	for _, put := range []func([]byte) error{s.PutAccounts, s.PutNames, s.PutFetches, s.PutIdentity} {
 		if err := put([]byte(`[]`)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, take := range []func(func([]byte) error) (string, error){s.Bans, s.Names, s.Fetches} {
+	for _, take := range []func(func([]byte) error) (string, error){s.Accounts, s.Names, s.Fetches, s.Identity} {
 		got = accept{}
 		if note, err := take(got.json); note != "" || err != nil || got.taken != "[]" {
 			t.Fatalf("took %q, note %q, err %v", got.taken, note, err)

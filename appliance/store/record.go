@@ -15,8 +15,17 @@ import (
 // database never holds more than Retention.Rows plus this of one sort.
 const pruneEvery = 1024
 
-const upsertCall = `INSERT INTO calls (id, start, verdict, record) VALUES (?, ?, ?, ?)
-	ON CONFLICT (id) DO UPDATE SET start = excluded.start, verdict = excluded.verdict, record = excluded.record`
+// rowsAtOnce is how many calls one statement writes: that costs half of what as
+// many statements do.
+const rowsAtOnce = 32
+
+// upsertCalls is the statement that writes so many rows.
+func upsertCalls(rows int) string {
+	return "INSERT INTO calls (id, start, verdict, record, trail) VALUES (?, ?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?, ?)", rows-1) +
+		" ON CONFLICT (id) DO UPDATE SET start = excluded.start, verdict = excluded.verdict, record = excluded.record, trail = excluded.trail"
+}
+
+const insertEvent = "INSERT INTO journal (time, kind, event) VALUES (?, ?, ?)"
 
 // Append writes a batch in one transaction: all of it or, on an error, none. A
 // call replaces the record of the same ID; events are added to the journal in
@@ -26,62 +35,66 @@ func (s *Store) Append(calls []appliance.Call, events []appliance.Event) error {
 	defer s.write.Unlock()
 	err := s.withDatabase(func(db *database) error {
 		return transaction(db.writer, func(tx *sql.Tx) error {
-			if err := appendCalls(tx, calls); err != nil {
+			if err := appendCalls(tx.Stmt(db.call), tx.Stmt(db.calls), calls); err != nil {
 				return err
 			}
-			return appendEvents(tx, events)
+			return appendEvents(tx.Stmt(db.event), events)
 		})
 	})
 	if err != nil {
 		return fmt.Errorf("append records: %w", err)
 	}
 	if s.appended += len(calls) + len(events); s.appended >= pruneEvery {
+		// The space goes to the records that come next, and back to the partition only
+		// where it was too much.
 		return s.prune(time.Time{})
 	}
 	return nil
 }
 
-func appendCalls(tx *sql.Tx, calls []appliance.Call) error {
-	for _, call := range calls {
-		record, err := json.Marshal(call)
-		if err != nil {
-			return fmt.Errorf("encode call %s: %w", call.ID, err)
+func appendCalls(one, many *sql.Stmt, calls []appliance.Call) error {
+	args := make([]any, 0, 5*rowsAtOnce)
+	scratch := make([]byte, 0, trailBytes)
+	for len(calls) > 0 {
+		statement, rows := one, 1
+		if len(calls) >= rowsAtOnce {
+			statement, rows = many, rowsAtOnce
 		}
-		if _, err := tx.Exec(upsertCall, call.ID, call.Start.UnixNano(), int64(call.Verdict), string(record)); err != nil {
+		args = args[:0]
+		for n := range calls[:rows] {
+			call := &calls[n]
+			record, trail, err := columns(scratch, call)
+			if err != nil {
+				return fmt.Errorf("call %s: %w", call.ID, err)
+			}
+			args = append(args, call.ID, call.Start.UnixNano(), int64(call.Verdict), record, trail)
+		}
+		if _, err := statement.Exec(args...); err != nil {
 			return err
 		}
+		calls = calls[rows:]
 	}
 	return nil
 }
 
-func appendEvents(tx *sql.Tx, events []appliance.Event) error {
+func appendEvents(insert *sql.Stmt, events []appliance.Event) error {
 	for _, event := range events {
 		record, err := json.Marshal(event)
 		if err != nil {
 			return fmt.Errorf("encode %s event: %w", event.Kind, err)
 		}
-		const insert = "INSERT INTO journal (time, kind, event) VALUES (?, ?, ?)"
-		if _, err := tx.Exec(insert, event.Time.UnixNano(), string(event.Kind), string(record)); err != nil {
+		if _, err := insert.Exec(event.Time.UnixNano(), string(event.Kind), string(record)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Calls returns the records that the filter selects, newest start first.
+// Calls returns the records that the filter selects, newest start first, those of
+// one moment by falling ID.
 func (s *Store) Calls(ctx context.Context, filter appliance.CallFilter) ([]appliance.Call, error) {
-	var where clauses
-	if filter.ID != "" {
-		where.add("substr(id, 1, ?) = ?", len(filter.ID), filter.ID)
-	}
-	if !filter.Since.IsZero() {
-		where.add("start >= ?", filter.Since.UnixNano())
-	}
-	if filter.Verdict != nil {
-		where.add("verdict = ?", int64(*filter.Verdict))
-	}
-	calls, err := query(ctx, s, where.statement("record", "calls", "start DESC, seq DESC", filter.Limit), where.args,
-		func(rows *sql.Rows) (call appliance.Call, err error) { return call, scanJSON(rows, &call) })
+	statement, args := selectCalls(filter)
+	calls, err := query(ctx, s, statement, args, scanCall)
 	if err != nil {
 		return nil, fmt.Errorf("read calls: %w", err)
 	}
@@ -93,6 +106,9 @@ func (s *Store) Events(ctx context.Context, filter appliance.EventFilter) ([]app
 	var where clauses
 	if filter.After > 0 {
 		where.add("seq > ?", filter.After)
+	}
+	if filter.Before > 0 {
+		where.add("seq < ?", filter.Before)
 	}
 	if !filter.Since.IsZero() {
 		where.add("time >= ?", filter.Since.UnixNano())
@@ -169,17 +185,34 @@ func scanJSON(rows *sql.Rows, value any, before ...any) error {
 func (s *Store) Prune() error {
 	s.write.Lock()
 	defer s.write.Unlock()
-	return s.prune(s.now().Add(-s.keep.Age))
+	if err := s.prune(s.now().Add(-s.keep.Age)); err != nil {
+		return err
+	}
+	err := s.withDatabase(func(db *database) error {
+		_, err := db.writer.Exec("PRAGMA incremental_vacuum")
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("give space back: %w", err)
+	}
+	return nil
 }
 
 // prune forgets rows above the row bound, and those before the given time
 // unless it is zero. The caller holds s.write.
 func (s *Store) prune(before time.Time) error {
 	err := s.withDatabase(func(db *database) error {
-		if err := transaction(db.writer, func(tx *sql.Tx) error { return forget(tx, s.keep.Rows, before) }); err != nil {
+		var shrunk bool
+		err := transaction(db.writer, func(tx *sql.Tx) (err error) {
+			if err := forget(tx, s.keep.Rows, before); err != nil {
+				return err
+			}
+			shrunk, err = shrink(tx, s.keep.Bytes)
 			return err
+		})
+		if err == nil && shrunk {
+			_, err = db.writer.Exec("PRAGMA incremental_vacuum")
 		}
-		_, err := db.writer.Exec("PRAGMA incremental_vacuum")
 		return err
 	})
 	if err != nil {
@@ -190,10 +223,12 @@ func (s *Store) prune(before time.Time) error {
 }
 
 // forget counts rows by order of arrival and not by time: a clock that jumps
-// must not make the bound useless. Journal entries are counted kind by kind, so
-// that a flood of one kind never drives out another.
+// must not make the bound useless. Of calls it keeps the newest arrivals, as
+// their numbers say: to walk the table for the oldest one to keep would cost more
+// than to write it. Journal entries are counted kind by kind, so that a flood of
+// one kind never drives out another.
 func forget(tx *sql.Tx, rows int, before time.Time) error {
-	const oldCalls = "DELETE FROM calls WHERE seq <= (SELECT seq FROM calls ORDER BY seq DESC LIMIT 1 OFFSET ?)"
+	const oldCalls = "DELETE FROM calls WHERE seq <= (SELECT max(seq) FROM calls) - ?"
 	if _, err := tx.Exec(oldCalls, rows); err != nil {
 		return err
 	}

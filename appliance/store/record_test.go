@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -70,6 +71,55 @@ func TestCalls(t *testing.T) {
 	got, err := s.Calls(context.Background(), appliance.CallFilter{ID: answered.ID})
 	if err != nil || !reflect.DeepEqual(got, []appliance.Call{answered}) {
 		t.Fatalf("got %+v, err %v; want the record as reported last", got, err)
+	}
+}
+
+// TestAppendManyAtOnce: more calls than one statement takes, one of them twice in
+// the same statement and once in another, and later again.
+func TestAppendManyAtOnce(t *testing.T) {
+	s := open(t, t.TempDir())
+	const many = 2*rowsAtOnce + 5
+	var calls []appliance.Call
+	for n := range many {
+		calls = append(calls, call(n, appliance.Block))
+	}
+	twice := call(3, appliance.Allow)
+	calls[9], calls[rowsAtOnce+9] = twice, twice
+	calls[rowsAtOnce+9].Status = 200
+	appendAll(t, s, calls, nil)
+	got, err := s.Calls(context.Background(), appliance.CallFilter{})
+	if err != nil || len(got) != many-2 {
+		t.Fatalf("%d calls, err %v; want %d", len(got), err, many-2)
+	}
+	got, err = s.Calls(context.Background(), appliance.CallFilter{ID: twice.ID})
+	if err != nil || len(got) != 1 || got[0].Status != 200 || got[0].Verdict != appliance.Allow {
+		t.Fatalf("got %+v, err %v; want the last report", got, err)
+	}
+	twice.Status = 486
+	appendAll(t, s, []appliance.Call{twice}, nil)
+	got, err = s.Calls(context.Background(), appliance.CallFilter{ID: twice.ID})
+	if err != nil || len(got) != 1 || got[0].Status != 486 {
+		t.Fatalf("got %+v, err %v; want the last report", got, err)
+	}
+}
+
+// TestRowBoundOfCalls: no more than the newest arrivals are left of a flood of
+// calls, without anybody calling Prune.
+func TestRowBoundOfCalls(t *testing.T) {
+	s := open(t, t.TempDir())
+	var calls []appliance.Call
+	for n := range pruneEvery {
+		calls = append(calls, call(n, appliance.Block))
+	}
+	appendAll(t, s, calls, nil)
+	got, err := s.Calls(context.Background(), appliance.CallFilter{})
+	if err != nil || len(got) != keep.Rows {
+		t.Fatalf("%d calls, err %v; want %d", len(got), err, keep.Rows)
+	}
+	for _, one := range got {
+		if !slices.ContainsFunc(calls[pruneEvery-keep.Rows:], func(c appliance.Call) bool { return c.ID == one.ID }) {
+			t.Errorf("%s is not among the newest", one.ID)
+		}
 	}
 }
 
@@ -301,4 +351,37 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("probe after there is room again: %v", err)
 	}
 	appendAll(t, s, []appliance.Call{call(1, appliance.Block)}, nil)
+}
+
+// TestPagesOfCalls walks through records of few moments, a page at a time.
+func TestPagesOfCalls(t *testing.T) {
+	s := open(t, t.TempDir())
+	var calls []appliance.Call
+	for n := range 10 {
+		calls = append(calls, appliance.Call{ID: fmt.Sprintf("call%d", (n*7)%10), Start: noon.Add(time.Duration(n/4) * time.Second)})
+	}
+	if err := s.Append(calls, nil); err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.Calls(t.Context(), appliance.CallFilter{})
+	if err != nil || len(all) != 10 {
+		t.Fatal(len(all), err)
+	}
+	var paged []appliance.Call
+	filter := appliance.CallFilter{Limit: 3}
+	for {
+		page, err := s.Calls(t.Context(), filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		paged = append(paged, page...)
+		last := page[len(page)-1]
+		filter.Before, filter.BeforeID = last.Start, last.ID
+	}
+	if !reflect.DeepEqual(paged, all) {
+		t.Errorf("paged %v\nall   %v", paged, all)
+	}
 }

@@ -18,10 +18,11 @@ import (
 	"time"
 )
 
-// Retention bounds what the database keeps. Both bounds hold.
+// Retention bounds what the database keeps. All bounds hold.
 type Retention struct {
-	Age  time.Duration // records older than this are pruned
-	Rows int           // call records, and journal entries of each kind
+	Age   time.Duration // records older than this are pruned
+	Rows  int           // call records, and journal entries of each kind
+	Bytes int64         // of the database; 0 for no bound of its own
 }
 
 // Store is an open data partition. It is safe for concurrent use.
@@ -36,7 +37,9 @@ type Store struct {
 	appended int          // rows since the last prune; guarded by write
 	write    sync.Mutex   // one writer
 
-	files sync.Mutex // one file at a time
+	chain chain
+	files sync.Mutex // one file at a time; guards bans
+	bans  string     // digest of the list of bans in force
 }
 
 // Open takes the folder dir (made with mode 0700 where it is missing) for this
@@ -75,6 +78,12 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.lock.Close()
+	s.chain.mu.Lock()
+	if s.chain.file != nil {
+		_ = s.chain.file.Close() // every line was flushed
+		s.chain.file = nil
+	}
+	s.chain.mu.Unlock()
 	if s.db == nil {
 		return nil
 	}
