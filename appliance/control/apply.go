@@ -58,7 +58,7 @@ func (c *Control) refresh() error {
 		return err
 	}
 	c.publish(&next)
-	if maps.EqualFunc(before.resolved, next.resolved, slices.Equal) {
+	if maps.EqualFunc(before.resolved, next.resolved, slices.Equal) && maps.EqualFunc(before.targets, next.targets, slices.Equal) {
 		c.journal(appliance.Allow, subjectSettings, "an exception has run out")
 	} else {
 		c.journal(appliance.Allow, subjectNames, "DNS names stand for other addresses: rules "+next.Rules.Digest())
@@ -72,6 +72,7 @@ const (
 	subjectNames    = "names"
 	subjectFeeds    = "feeds"
 	subjectBans     = "bans"
+	subjectGuard    = "guard"
 )
 
 // enforce gives a state's rules to the gate. One that may be another gate than
@@ -220,6 +221,7 @@ func (c *Control) journal(verdict appliance.Verdict, subject, message string) {
 		c.queue.unwritten.Add(1)
 		c.log.Error("keep the journal", "err", err)
 	}
+	c.audit("box", verdict.String(), subject, message)
 }
 
 func (c *Control) refused(subject string, err error) {

@@ -1,13 +1,9 @@
 package control
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
 	"net/netip"
 	"slices"
@@ -33,6 +29,10 @@ type bans struct {
 	note    Note // where the stored list could not be used, or the gate takes none
 	trouble error
 	adopt   bool // the stored list is lost: what the gate holds is the list
+	// appended counts the changes since the stored list was written.
+	appended int
+	// ended are bans that have ended and are on the stored list still.
+	ended []banChange
 }
 
 // Ban shuts a source out, or sets another end and reason where it is already.
@@ -48,14 +48,13 @@ func (c *Control) Ban(item api.NewBan) (api.Banned, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	next := maps.Clone(c.bans.list)
-	next[ban.Source] = ban
 	out := api.Banned{Ban: ban, Notes: []string{}}
-	if len(next) > maxBans {
+	changes := []banChange{{Ban: &ban}}
+	if _, known := c.bans.list[ban.Source]; !known && len(c.bans.list) >= maxBans {
 		oldest := slices.MinFunc(slices.Collect(maps.Values(c.bans.list)), func(a, b appliance.Ban) int {
 			return cmp.Or(a.Since.Compare(b.Since), a.Source.Compare(b.Source))
 		})
-		delete(next, oldest.Source)
+		changes = []banChange{{Lift: oldest.Source}, {Ban: &ban}}
 		out.Notes = append(out.Notes, fmt.Sprintf("the oldest ban, that of %s, has made room: there are at most %d", show(oldest.Source), maxBans))
 	}
 	if c.allowed(ban.Source) {
@@ -64,12 +63,47 @@ func (c *Control) Ban(item api.NewBan) (api.Banned, error) {
 	if len(c.State().Settings.Network.WAN) == 0 {
 		out.Notes = append(out.Notes, "no WAN interface is named: the ban waits for one")
 	}
-	if err := c.setBans(next); err != nil {
+	if err := c.changeBans(changes...); err != nil {
 		c.refused(subjectBans, err)
 		return api.Banned{}, err
 	}
 	c.journal(appliance.Allow, subjectBans, fmt.Sprintf("%s is banned until %s: %s", show(ban.Source), ban.Until.Format(time.RFC3339), ban.Reason))
 	return out, nil
+}
+
+// ShutOut is a ban that the inspector asks for. It shortens none that there is,
+// and drives none out: where the table is full it is turned down. CodeForbidden
+// says that no ban may touch the source.
+func (c *Control) ShutOut(source netip.Prefix, until time.Time, why string) error {
+	ban, err := c.newBan(api.NewBan{Source: source.String(), Until: until, Reason: clipTo(why, document.MaxReason)})
+	if err == nil {
+		err = c.bannable(ban.Source)
+	}
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before, known := c.bans.list[ban.Source]
+	if known && !before.Until.Before(ban.Until) {
+		return nil
+	}
+	if !known && len(c.bans.list) >= maxBans {
+		return &appliance.Error{Code: appliance.CodeUnavailable, Field: "source", Message: fmt.Sprintf("there are %d bans already", maxBans)}
+	}
+	if err := c.changeBans(banChange{Ban: &ban}); err != nil {
+		return err
+	}
+	c.journal(appliance.Allow, subjectBans, fmt.Sprintf("%s is banned until %s by the guard: %s", show(ban.Source), ban.Until.Format(time.RFC3339), ban.Reason))
+	return nil
+}
+
+// clipTo cuts a text to so many characters.
+func clipTo(text string, most int) string {
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + ellipsis
+	}
+	return text
 }
 
 // Unban lifts a ban.
@@ -84,9 +118,7 @@ func (c *Control) Unban(address string) (api.Banned, error) {
 	if !found || !ban.Until.After(c.now()) {
 		return api.Banned{}, &appliance.Error{Code: appliance.CodeNotFound, Field: "source", Message: show(source) + " is not banned"}
 	}
-	next := maps.Clone(c.bans.list)
-	delete(next, source)
-	if err := c.setBans(next); err != nil {
+	if err := c.changeBans(banChange{Lift: source}); err != nil {
 		return api.Banned{}, err
 	}
 	c.journal(appliance.Allow, subjectBans, "the ban of "+show(source)+" is lifted")
@@ -216,20 +248,52 @@ func (c *Control) allowed(source netip.Prefix) bool {
 	return slices.ContainsFunc(c.State().Rules.Guard().Sources, inside)
 }
 
-// setBans puts another list in force: at the gate, on disk, and then here. On an
-// error all is as it was. The caller holds c.mu.
-func (c *Control) setBans(next map[netip.Prefix]appliance.Ban) error {
-	before := c.bans.list
-	if err := c.moveBans(before, next); err != nil {
-		return errors.Join(fmt.Errorf("ban at the gate: %w", err), c.moveBans(next, before))
+// banChange is a new ban, or another end of one, or one that is lifted.
+type banChange struct {
+	Ban  *appliance.Ban `json:"ban,omitempty"`
+	Lift netip.Prefix   `json:"lift,omitzero"`
+}
+
+func (b banChange) source() netip.Prefix {
+	if b.Ban != nil {
+		return b.Ban.Source
 	}
-	if err := c.lists.PutBans(encodeBans(next)); err != nil {
-		if back := c.moveBans(next, before); back != nil {
+	return b.Lift
+}
+
+func (b banChange) apply(to map[netip.Prefix]appliance.Ban) {
+	if b.Ban != nil {
+		to[b.Ban.Source] = *b.Ban
+		return
+	}
+	delete(to, b.Lift)
+}
+
+// changeBans puts changes in force: at the gate, on disk, and then here. On an
+// error all is as it was. The caller holds c.mu.
+func (c *Control) changeBans(changes ...banChange) error {
+	before, after := map[netip.Prefix]appliance.Ban{}, map[netip.Prefix]appliance.Ban{}
+	for _, one := range changes {
+		if ban, found := c.bans.list[one.source()]; found {
+			before[ban.Source], after[ban.Source] = ban, ban
+		}
+	}
+	for _, one := range changes {
+		one.apply(after)
+	}
+	if err := c.moveBans(before, after); err != nil {
+		return errors.Join(fmt.Errorf("ban at the gate: %w", err), c.moveBans(after, before))
+	}
+	if err := c.storeBans(changes); err != nil {
+		if back := c.moveBans(after, before); back != nil {
 			c.log.Error("take the ban back", "err", back)
 		}
 		return fmt.Errorf("store the bans: %w", err)
 	}
-	c.bans.list, c.bans.note, c.bans.adopt = next, Note{}, false
+	for _, one := range changes {
+		one.apply(c.bans.list)
+	}
+	c.compactBans()
 	return nil
 }
 
@@ -266,6 +330,7 @@ func (c *Control) endBans() {
 			continue
 		}
 		delete(c.bans.list, source)
+		c.bans.ended = append(c.bans.ended, banChange{Lift: source})
 	}
 }
 
@@ -297,65 +362,4 @@ func (c *Control) bringBans() {
 		}
 	}
 	c.bans.trouble = c.moveBans(at, c.bans.list)
-}
-
-// loadBans reads the stored list.
-func (c *Control) loadBans() bans {
-	out := bans{list: map[netip.Prefix]appliance.Ban{}}
-	note, err := c.lists.Bans(func(data []byte) (err error) {
-		out.list, err = decodeBans(data, c.now())
-		return err
-	})
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		out.adopt = true // a new box, whose gate holds none, or a list that was lost
-	case err != nil:
-		out.list, out.adopt = map[netip.Prefix]appliance.Ban{}, true
-		out.note = Note{appliance.Amber, fmt.Sprintf("the stored list can't be used, and what the gate held is kept: %v", err)}
-	case note != "":
-		out.note = Note{appliance.Amber, note}
-	}
-	if out.note.Message != "" {
-		c.log.Error("bans can't be used", "why", out.note.Message)
-	}
-	return out
-}
-
-// storedBans is the list on disk.
-type storedBans struct {
-	Schema int             `json:"schema"`
-	Bans   []appliance.Ban `json:"bans"`
-}
-
-func encodeBans(list map[netip.Prefix]appliance.Ban) []byte {
-	stored := storedBans{Schema: 1, Bans: slices.Collect(maps.Values(list))}
-	slices.SortFunc(stored.Bans, func(a, b appliance.Ban) int { return a.Source.Compare(b.Source) })
-	return document.Write(stored)
-}
-
-// decodeBans reads the list on disk without the bans that have ended, or refuses
-// it whole.
-func decodeBans(data []byte, now time.Time) (map[netip.Prefix]appliance.Ban, error) {
-	var stored storedBans
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&stored); err != nil {
-		return nil, fmt.Errorf("decode bans: %w", err)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("decode bans: something follows the list")
-	}
-	if stored.Schema != 1 || len(stored.Bans) > maxBans {
-		return nil, fmt.Errorf("decode bans: schema %d with %d bans; want schema 1 with at most %d", stored.Schema, len(stored.Bans), maxBans)
-	}
-	out := make(map[netip.Prefix]appliance.Ban, len(stored.Bans))
-	for i, ban := range stored.Bans {
-		if source, err := banSource(ban.Source.String()); err != nil || source != ban.Source {
-			return nil, fmt.Errorf("decode bans: entry %d: %s is no source of a ban", i, ban.Source)
-		}
-		if ban.Until.After(now) {
-			out[ban.Source] = ban
-		}
-	}
-	return out, nil
 }

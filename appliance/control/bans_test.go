@@ -3,6 +3,8 @@ package control
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -249,5 +251,87 @@ func TestAnotherGateIsToldTheBans(t *testing.T) {
 	}
 	if checks := b.Checks(); len(checks) != 1 || checks[0].Level != appliance.Red {
 		t.Errorf("checks %+v", checks)
+	}
+}
+
+// TestShutOut is a ban that the inspector asks for.
+func TestShutOut(t *testing.T) {
+	dir := t.TempDir()
+	b := newBox(t, dir)
+	source, hour := netip.MustParsePrefix("198.51.100.66/32"), noon.Add(time.Hour)
+	if err := b.ShutOut(source, hour, "24 accounts tried in 60 s, none of them with success"); err != nil || !b.atGate("198.51.100.66/32") {
+		t.Fatalf("err %v, bans %+v", err, b.Bans(1))
+	}
+	// It shortens none, and makes one longer.
+	if err := b.ShutOut(source, noon.Add(time.Minute), "again"); err != nil || b.Bans(1).Bans[0].Until != hour {
+		t.Errorf("err %v, bans %+v", err, b.Bans(1))
+	}
+	if err := b.ShutOut(source, hour.Add(time.Hour), strings.Repeat("again ", 100)); err != nil || b.Bans(1).Bans[0].Until != hour.Add(time.Hour) {
+		t.Errorf("err %v, bans %+v", err, b.Bans(1))
+	}
+	for _, spared := range []string{"192.168.1.7/32", "203.0.113.1/32", "2001:db8:1::/64"} {
+		if err := b.ShutOut(netip.MustParsePrefix(spared), hour, "x"); appliance.CodeOf(err) != appliance.CodeForbidden {
+			t.Errorf("%s: %v", spared, err)
+		}
+	}
+	// A full list keeps what it has.
+	for i := range maxBans - 1 {
+		one := netip.PrefixFrom(netip.AddrFrom4([4]byte{45, byte(i >> 16), byte(i >> 8), byte(i)}), 32)
+		b.bans.list[one] = appliance.Ban{Source: one, Since: noon, Until: hour}
+	}
+	if err := b.ShutOut(netip.MustParsePrefix("198.51.100.67/32"), hour, "x"); appliance.CodeOf(err) != appliance.CodeUnavailable || len(b.bans.list) != maxBans {
+		t.Errorf("err %v, %d bans", err, len(b.bans.list))
+	}
+	b.store.Close()
+	if b = newBox(t, dir); b.Bans(1).Total != 1 || !strings.HasSuffix(b.Bans(1).Bans[0].Reason, "…") {
+		t.Errorf("after a restart: %+v", b.Bans(2))
+	}
+}
+
+// TestBansAreAppended counts what a ban costs the disk.
+func TestBansAreAppended(t *testing.T) {
+	dir := t.TempDir()
+	b := newBox(t, dir)
+	mustBan(t, b, "198.51.100.1")
+	list, err := os.Stat(filepath.Join(dir, "bans.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := leastAppended + 10
+	for i := range last {
+		source := netip.PrefixFrom(netip.AddrFrom4([4]byte{45, 1, byte(i >> 8), byte(i)}), 32)
+		if err := b.ShutOut(source, noon.Add(time.Hour), "x"); err != nil {
+			t.Fatal(err)
+		}
+		if now, err := os.Stat(filepath.Join(dir, "bans.json")); err != nil || i == leastAppended/2 && now.Size() != list.Size() {
+			t.Fatalf("ban %d rewrote the list: %v", i, err)
+		}
+	}
+	if now, err := os.Stat(filepath.Join(dir, "bans.json")); err != nil || now.Size() <= list.Size() || b.bans.appended >= leastAppended {
+		t.Errorf("after %d bans the list was not written anew: %v, %d appended", last, err, b.bans.appended)
+	}
+	if _, err := b.Unban("45.1.0.3"); err != nil {
+		t.Fatal(err)
+	}
+	b.store.Close()
+	if b = newBox(t, dir); b.Bans(1).Total != last || b.atGate("45.1.0.3/32") || !b.atGate("45.1.0.4/32") {
+		t.Errorf("%d bans after a restart", b.Bans(1).Total)
+	}
+}
+
+// TestUnbanPardons has the inspector forget, too.
+func TestUnbanPardons(t *testing.T) {
+	b := newBox(t, t.TempDir())
+	mustBan(t, b, "198.51.100.66")
+	var pardoned []string
+	server := NewServer(b.Control, noCalls{&pardoned}, b.watch, green{}, someCertificates{}, slog.New(slog.DiscardHandler))
+	for _, target := range []string{"/bans/198.51.100.66", "/guard/2001:db8:66::7", "/guard/fd00::%2F64"} {
+		answer := httptest.NewRecorder()
+		if server.ServeHTTP(answer, httptest.NewRequest("DELETE", target, nil)); answer.Code != 200 {
+			t.Errorf("%s: %d %s", target, answer.Code, answer.Body)
+		}
+	}
+	if got := strings.Join(pardoned, " "); got != "198.51.100.66/32 2001:db8:66::7/128 2001:db8:66::/64 fd00::/64" {
+		t.Errorf("pardoned %s", got)
 	}
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,9 +16,11 @@ import (
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/control/api"
 	"github.com/ringfence/ringfence/appliance/fetch"
+	"github.com/ringfence/ringfence/appliance/fraud"
 	"github.com/ringfence/ringfence/appliance/rules"
 	"github.com/ringfence/ringfence/appliance/settings"
 	"github.com/ringfence/ringfence/appliance/store"
+	"github.com/ringfence/ringfence/appliance/watch"
 )
 
 var noon = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
@@ -100,10 +103,13 @@ func (g *fakeGate) Bans() ([]appliance.Ban, error) {
 // fakeNetwork is a box at 203.0.113.1 with a DNS that the test writes.
 type fakeNetwork struct {
 	resolved map[string][]netip.Addr
+	targets  map[string][]appliance.Target
 	refuse   error
 }
 
 func (n *fakeNetwork) Resolved() map[string][]netip.Addr { return n.resolved }
+
+func (n *fakeNetwork) Targets() map[string][]appliance.Target { return n.targets }
 
 func (n *fakeNetwork) Own() ([]netip.Addr, error) {
 	return []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8:1::1"), netip.MustParseAddr("fe80::1%wan0")}, n.refuse
@@ -139,6 +145,13 @@ func (f *fullStore) PutBans(data []byte) error {
 	return f.Store.PutBans(data)
 }
 
+func (f *fullStore) AppendBan(change []byte) error {
+	if f.refuse != nil {
+		return f.refuse
+	}
+	return f.Store.AppendBan(change)
+}
+
 func (f *fullStore) PutFetches(data []byte) error {
 	if f.refuse != nil {
 		return f.refuse
@@ -153,14 +166,95 @@ func (f *fullStore) PutDocument(name appliance.Document, data []byte) error {
 	return f.Store.PutDocument(name, data)
 }
 
-type noCalls struct{}
+type noCalls struct{ pardoned *[]string }
 
 func (noCalls) Live() []appliance.Call {
-	return []appliance.Call{{ID: "bbbbbbbb", Start: noon, Direction: appliance.Outbound, Verdict: appliance.Allow, Reason: appliance.ReasonInternal}}
+	return []appliance.Call{{ID: "bbbbbbbb", Start: noon, Direction: appliance.Outbound, Verdict: appliance.Allow, Reason: appliance.ReasonInternal},
+		{ID: "bbsosbbb", Start: noon, Direction: appliance.Outbound, Verdict: appliance.Allow, Reason: appliance.ReasonEmergency}}
+}
+
+func (noCalls) Cut(_ context.Context, id, reason string) (appliance.Cut, error) {
+	if id == "bbsosbbb" {
+		return appliance.Cut{}, &appliance.Error{Code: appliance.CodeForbidden, Field: "id", Message: "a call to an emergency number is never cut"}
+	}
+	return appliance.Cut{ID: id, Reason: reason, Start: noon, Media: "stopped in both directions", Sides: []appliance.CutSide{
+		{Side: "provider", Address: "203.0.113.9:5060", State: appliance.CutChallenged, Status: 401, Tries: 1}}}, nil
+}
+
+func (noCalls) Cuts() []appliance.Cut {
+	return []appliance.Cut{{ID: "bbbbbbbb", Sides: []appliance.CutSide{}, Complete: true}}
 }
 
 func (noCalls) Tallies() map[appliance.Reason]uint64 {
 	return map[appliance.Reason]uint64{appliance.ReasonHighRisk: 3}
+}
+
+// noPost is the surroundings of a watch that has nobody to tell.
+type noPost struct{}
+
+func (noPost) Add(appliance.Notice) error { return nil }
+func (noPost) Waiting() map[string]int    { return map[string]int{"mail": 2} }
+func (noPost) SetSecret(name, _ string) error {
+	if name != "mail" {
+		return &appliance.Error{Code: appliance.CodeNotFound, Field: "name", Message: "there is no such secret"}
+	}
+	return nil
+}
+func (noPost) Cut(string, string) error           { return nil }
+func (noPost) Exposure() (string, error)          { return "", nil }
+func (noPost) Strangers(string) ([]string, error) { return nil, nil }
+func (noCalls) Accounts() []appliance.Account {
+	return []appliance.Account{
+		{Name: "101@a.example", Kind: appliance.AccountExtension, Registrar: "a", Username: "auth101", Realm: "a.example", First: noon, Last: noon, Proven: noon,
+			Allowed: []string{"lan"}, Sources: []appliance.AccountSource{{Address: netip.MustParseAddrPort("192.168.1.7:5060"), Agent: "desk", First: noon, Last: noon}},
+			Registrations: []appliance.Registration{{Contact: "sip:101@192.168.1.7", Source: netip.MustParseAddrPort("192.168.1.7:5060"), Until: noon.Add(time.Hour)}}},
+		{Name: "101@b.example", Kind: appliance.AccountTrunk, Registrar: "b", Allowed: []string{}, Sources: []appliance.AccountSource{}, Registrations: []appliance.Registration{}, First: noon, Last: noon},
+		{Name: "102@b.example", Label: "Anna", Kind: appliance.AccountExtension, Allowed: []string{}, Sources: []appliance.AccountSource{}, Registrations: []appliance.Registration{}, Failures: 3, Failed: noon},
+	}
+}
+
+func (noCalls) Suspects(limit int) ([]appliance.Suspect, int) {
+	all := []appliance.Suspect{{Source: netip.MustParsePrefix("198.51.100.66/32"), Seen: noon, State: "ignored", Until: noon.Add(time.Minute), Why: "24 accounts tried in 60 s",
+		Accounts: 24, MaxAccounts: 20, Guesses: 1, MaxGuesses: 60, Window: 60, Slowed: []string{"101@pbx"}, Bans: 1, Proven: noon, Reliable: true}}
+	return all[:min(limit, 1)], 1
+}
+
+func (n noCalls) Pardon(source netip.Prefix) {
+	if n.pardoned != nil {
+		*n.pardoned = append(*n.pardoned, source.String())
+	}
+}
+func (noCalls) Trunks() []appliance.Trunk {
+	return []appliance.Trunk{{Name: "main", Domain: "itsp.example", State: appliance.TrunkUp, Since: noon, Fallback: []string{"spare"}, Targets: []appliance.TargetState{
+		{Target: appliance.Target{Address: netip.MustParseAddrPort("198.51.100.1:5061"), Transport: "tls", Host: "a.itsp.example", Priority: 10, Weight: 5},
+			State: appliance.TrunkUp, Since: noon, Heard: noon, Latency: 12.5},
+		{Target: appliance.Target{Address: netip.MustParseAddrPort("198.51.100.2:5061"), Transport: "tls"},
+			State: appliance.TrunkDown, Since: noon, Error: "no answer", RetryAfter: noon},
+	}}, {Name: "spare", Domain: "spare.example", State: appliance.TrunkDown, Error: "spare.example does not resolve", Targets: []appliance.TargetState{}}}
+}
+
+// someCertificates are those of a box with one that it made itself.
+type someCertificates struct{}
+
+func (someCertificates) Certificates() []appliance.Certificate {
+	return []appliance.Certificate{{For: "listeners", Names: []string{"ringfence"}, Until: noon, Fingerprint: "ab12", Own: true, PEM: "-----BEGIN"},
+		{For: "trunk main", Names: []string{}, Error: "read CA /x.pem: no such file"}}
+}
+
+func (c someCertificates) Reload() []appliance.Certificate { return c.Certificates() }
+
+// Trace knows the messages of one call.
+func (noCalls) Trace(callID string) appliance.Trace {
+	if callID != "kept" {
+		return appliance.Trace{Note: "none"}
+	}
+	at := netip.MustParseAddrPort("10.0.0.1:5060")
+	return appliance.Trace{Messages: []appliance.Message{{Time: noon, Repeats: 1, Last: noon, Transport: "udp", Local: at, Remote: at,
+		Side: appliance.SideLAN, Peer: "pbx", Length: 3, Text: "BYE"}, {Time: noon, Sent: true, Local: at, Remote: at}}}
+}
+
+func (noCalls) Export() appliance.Export {
+	return appliance.Export{Address: "192.0.2.9:9060", Sent: 7, Dropped: 1, Trouble: "it is far"}
 }
 
 type green struct{}
@@ -178,6 +272,7 @@ type box struct {
 	network *fakeNetwork
 	web     *someWeb
 	queue   *Queue
+	watch   *watch.Watch
 	dir     string
 	clock   time.Time
 }
@@ -202,13 +297,18 @@ func openBox(t *testing.T, dir string, gate *fakeGate) *box {
 	}
 	t.Cleanup(func() { opened.Close() })
 	b.store = &fullStore{Store: opened}
-	hands := Hands{Gate: b.gate, Documents: b.store, Lists: b.store, Records: b.store, Network: b.network, Web: b.web}
+	hands := Hands{Gate: b.gate, Documents: b.store, Lists: b.store, Records: b.store, Network: b.network, Web: b.web, Audits: b.store}
 	b.Control = New(hands, b.queue, now, slog.New(slog.DiscardHandler))
+	b.watch, err = watch.New(watch.Hands{Keeper: b.store, Messenger: noPost{}, Cutter: noPost{}, Rules: b.Rules, Site: func() string { return "test" },
+		Now: func() fraud.Moment { return fraud.Moment{Wall: now(), Up: now().Sub(noon)} }, Report: b.queue.Report, Facts: noPost{}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	return b
 }
 
 func (b *box) server() *Server {
-	return NewServer(b.Control, noCalls{}, green{}, slog.New(slog.DiscardHandler))
+	return NewServer(b.Control, noCalls{}, b.watch, green{}, someCertificates{}, slog.New(slog.DiscardHandler))
 }
 
 // named returns default settings under another name.

@@ -64,9 +64,12 @@ type Lists interface {
 	Feed(name string, accept func([]byte) error) (at time.Time, note string, err error)
 	PutFeed(name string, data []byte) error
 	RemoveFeed(name string) error
-	// Bans hands the list of bans to accept, like Documents.
-	Bans(accept func([]byte) error) (note string, err error)
+	// Bans hands the list of bans to accept, like Documents, and then what has
+	// changed since it was written to change, oldest first.
+	Bans(accept, change func([]byte) error) (note string, err error)
+	// PutBans writes another list, and AppendBan one change of the last one.
 	PutBans(data []byte) error
+	AppendBan(change []byte) error
 	// Fetches hands what came of fetching feeds to accept, like Documents.
 	Fetches(accept func([]byte) error) (note string, err error)
 	PutFetches(data []byte) error
@@ -83,6 +86,8 @@ type Web interface {
 type Network interface {
 	// Resolved returns what the DNS names of the documents stand for now.
 	Resolved() map[string][]netip.Addr
+	// Targets returns what the locators of trunks lead to, best first.
+	Targets() map[string][]appliance.Target
 	// Own returns the box's own addresses.
 	Own() ([]netip.Addr, error)
 }
@@ -95,6 +100,7 @@ type Hands struct {
 	Records   Records
 	Network   Network
 	Web       Web
+	Audits    Audits
 }
 
 // Records keeps calls and events.
@@ -117,8 +123,9 @@ type State struct {
 
 	supersede chan struct{}
 	revisions map[appliance.Document]string
-	contents  map[string]content      // of feeds, by name; also of those that no document names any more
-	resolved  map[string][]netip.Addr // as of compiled
+	contents  map[string]content            // of feeds, by name; also of those that no document names any more
+	resolved  map[string][]netip.Addr       // as of compiled
+	targets   map[string][]appliance.Target // likewise
 	compiled  time.Time
 }
 
@@ -136,7 +143,9 @@ type Control struct {
 	records   Records
 	network   Network
 	web       Web
+	audits    Audits
 	queue     *Queue
+	writing   writing
 	recent    *recent
 	tops      *tops
 	now       func() time.Time
@@ -158,9 +167,10 @@ type Control struct {
 // that says so.
 func New(hands Hands, queue *Queue, now func() time.Time, log *slog.Logger) *Control {
 	c := &Control{
-		gate: hands.Gate, documents: hands.Documents, lists: hands.Lists, records: hands.Records, network: hands.Network, web: hands.Web,
+		gate: hands.Gate, documents: hands.Documents, lists: hands.Lists, network: hands.Network, web: hands.Web, audits: hands.Audits,
 		fetching: make(chan struct{}, 1), queue: queue, recent: &recent{}, tops: newTops(), now: now, log: log, started: now(),
 	}
+	c.records = settled{hands.Records, c.Flush}
 	c.publish(c.load())
 	c.bans = c.loadBans()
 	c.loadAttempts()

@@ -26,37 +26,14 @@ func (s *Server) getStatus(http.ResponseWriter, *http.Request) (any, error) {
 		},
 		Settings: api.Edition{Revision: state.Revision(appliance.DocumentSettings)},
 		Journal:  c.Journal(),
+		Export:   s.inspector.Export(),
 	}, nil
-}
-
-func (s *Server) getCalls(_ http.ResponseWriter, r *http.Request) (any, error) {
-	var in input
-	filter := appliance.CallFilter{Since: in.time(r, "since"), Verdict: in.verdict(r, "verdict"), Limit: in.limit(r)}
-	if err := in.mistakes.Or(); err != nil {
-		return nil, err
-	}
-	calls, err := s.control.records.Calls(r.Context(), filter)
-	return api.Calls{Calls: full(calls)}, err
-}
-
-func (s *Server) getCall(_ http.ResponseWriter, r *http.Request) (any, error) {
-	id := r.PathValue("id")
-	calls, err := s.control.records.Calls(r.Context(), appliance.CallFilter{ID: id, Limit: 2})
-	switch {
-	case err != nil:
-		return nil, err
-	case len(calls) == 0:
-		return nil, &appliance.Error{Code: appliance.CodeNotFound, Field: "id", Message: fmt.Sprintf("no call's ID starts with %q", id)}
-	case len(calls) > 1 && calls[0].ID != id:
-		return nil, &appliance.Error{Code: appliance.CodeInvalid, Field: "id", Message: fmt.Sprintf("more than one call's ID starts with %q", id)}
-	}
-	return calls[0], nil
 }
 
 func (s *Server) getEvents(_ http.ResponseWriter, r *http.Request) (any, error) {
 	var in input
 	filter := appliance.EventFilter{
-		After: int64(in.count(r, "after", 1<<62)), Since: in.time(r, "since"), Kind: in.kind(r, "kind"), Limit: in.limit(r),
+		After: int64(in.count(r, "after", 1<<62)), Before: int64(in.count(r, "before", 1<<62)), Since: in.time(r, "since"), Kind: in.kind(r, "kind"), Limit: in.limit(r),
 	}
 	if err := in.mistakes.Or(); err != nil {
 		return nil, err
@@ -107,6 +84,9 @@ func (s *Server) getTop(_ http.ResponseWriter, r *http.Request) (any, error) {
 	live := s.inspector.Live()
 	slices.SortFunc(live, func(a, b appliance.Call) int { return a.Start.Compare(b.Start) })
 	top.Live = full(live[:min(limit, len(live))])
+	for n := range top.Live {
+		top.Live[n].Trail = nil // as in every list
+	}
 	return top, nil
 }
 
@@ -211,7 +191,11 @@ func (s *Server) postBan(_ http.ResponseWriter, r *http.Request) (any, error) {
 }
 
 func (s *Server) deleteBan(_ http.ResponseWriter, r *http.Request) (any, error) {
-	return s.control.Unban(r.PathValue("source"))
+	lifted, err := s.control.Unban(r.PathValue("source"))
+	if err == nil {
+		s.inspector.Pardon(lifted.Ban.Source)
+	}
+	return lifted, err
 }
 
 func (s *Server) getFeeds(http.ResponseWriter, *http.Request) (any, error) {
@@ -231,7 +215,7 @@ func (s *Server) deleteFeed(_ http.ResponseWriter, r *http.Request) (any, error)
 }
 
 func (s *Server) getGate(http.ResponseWriter, *http.Request) (any, error) {
-	return stream(s.control.gate.Dump), nil
+	return stream{"text/plain; charset=utf-8", s.control.gate.Dump}, nil
 }
 
 func (s *Server) getDescription(http.ResponseWriter, *http.Request) (any, error) {

@@ -35,7 +35,7 @@ func (c *Control) load() *State {
 	next.Settings = restricted(next.Settings)
 	if err = c.compile(next); err != nil {
 		next.Notes[appliance.DocumentPolicy] = Note{appliance.Red, fmt.Sprintf("the policy can't be compiled, everything guarded is refused: %v", err)}
-		next.Rules, next.resolved, next.compiled = &rules.Rules{}, c.network.Resolved(), c.now()
+		next.Rules, next.resolved, next.targets, next.compiled = &rules.Rules{}, c.network.Resolved(), c.network.Targets(), c.now()
 	}
 	return next
 }
@@ -43,8 +43,8 @@ func (c *Control) load() *State {
 // compile gives a state its rules, with the facts as they are now. Where that
 // can't be, the state stays as it is.
 func (c *Control) compile(s *State) error {
-	resolved, now := c.network.Resolved(), c.now()
-	facts := rules.Facts{Feeds: make(map[string]feed.List), Names: resolved}
+	resolved, targets, now := c.network.Resolved(), c.network.Targets(), c.now()
+	facts := rules.Facts{Feeds: make(map[string]feed.List), Names: resolved, Targets: targets}
 	for name, one := range s.contents {
 		if one.trouble == "" {
 			facts.Feeds[name] = one.list
@@ -54,7 +54,7 @@ func (c *Control) compile(s *State) error {
 	if err != nil {
 		return err
 	}
-	s.Rules, s.resolved, s.compiled = compiled, resolved, now
+	s.Rules, s.resolved, s.targets, s.compiled = compiled, resolved, targets, now
 	return nil
 }
 
@@ -64,7 +64,8 @@ func (c *Control) compile(s *State) error {
 func (c *Control) fresh(s *State) bool {
 	now, expires := c.now(), s.Rules.Expires()
 	return !now.Before(s.compiled) && (expires.IsZero() || now.Before(expires)) &&
-		maps.EqualFunc(s.resolved, c.network.Resolved(), slices.Equal)
+		maps.EqualFunc(s.resolved, c.network.Resolved(), slices.Equal) &&
+		maps.EqualFunc(s.targets, c.network.Targets(), slices.Equal)
 }
 
 // restricted keeps of settings what can loosen nothing: where the box stands,

@@ -10,9 +10,13 @@ import (
 // notes says what a change brings with it that its author may not expect.
 func notes(before, next *State) []string {
 	out := []string{}
-	was, is := before.Rules.SIP().Listen, next.Rules.SIP().Listen
-	if !slices.Equal(was, is) {
-		out = append(out, fmt.Sprintf("the inspector restarts to listen on %s; calls in progress go on, but their signalling is lost: they can't be held, transferred or hung up cleanly", join(is)))
+	was, is := before.Rules.SIP(), next.Rules.SIP()
+	if !slices.Equal(was.Listen, is.Listen) || !slices.Equal(was.Secure, is.Secure) {
+		listening := join(is.Listen)
+		if len(is.Secure) > 0 {
+			listening += ", and for TLS on " + join(is.Secure)
+		}
+		out = append(out, fmt.Sprintf("the inspector restarts to listen on %s; calls in progress go on, but their signalling is lost: they can't be held, transferred or hung up cleanly", listening))
 	}
 	if len(next.Settings.Network.WAN) == 0 {
 		out = append(out, "no WAN interface is named: the gate guards nothing")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -68,7 +69,8 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 func TestAnswersMatchTheDescription(t *testing.T) {
 	doc, b := description(t), newBox(t, t.TempDir())
 	b.queue.Report(appliance.Event{Kind: appliance.EventCall, Call: &appliance.Call{
-		ID: "abcdefgh", Start: noon, Answer: noon, End: noon, Direction: appliance.Outbound, Verdict: appliance.Block, Reason: appliance.ReasonHighRisk}})
+		ID: "abcdefgh", CallID: "kept", Start: noon, Answer: noon, End: noon, Direction: appliance.Outbound, Verdict: appliance.Block, Reason: appliance.ReasonHighRisk,
+		Tries: 2, Attempt: "abcdefgi", Trail: &appliance.Trail{Generation: "x", Candidates: []appliance.Weighed{{Number: "+252", Via: []string{"a"}, Reason: appliance.ReasonHighRisk}}}}})
 	b.queue.Report(appliance.Event{Kind: appliance.EventCall, Call: &appliance.Call{
 		ID: "abzzzzzz", Start: noon, Direction: appliance.Inbound, Verdict: appliance.Allow, Reason: appliance.ReasonInbound}})
 	b.queue.Report(appliance.Event{Time: noon, Kind: appliance.EventRefusal, Reason: appliance.ReasonUnknownDialog, Message: "x"})
@@ -97,10 +99,29 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 		{"GET", "/calls?verdict=block&limit=1&since=2026-01-01T00:00:00Z", "", 200},
 		{"GET", "/calls?verdict=maybe&limit=x&since=now", "", 400},
 		{"GET", "/calls?limit=1&limit=2", "", 400},
+		{"GET", "/calls?before=2026-07-01T12:00:00Z&before_id=abzzzzzz", "", 200},
+		{"GET", "/calls?before_id=abzzzzzz", "", 400},
+		{"GET", "/events?before=2", "", 200},
+		{"GET", "/events?before=x", "", 400},
 		{"GET", "/calls/abcdefgh", "", 200},
 		{"GET", "/calls/abc", "", 200},
 		{"GET", "/calls/ab", "", 400},
 		{"GET", "/calls/zz", "", 404},
+		{"POST", "/calls/bbb/cut", `{"reason":"credit is used up"}`, 200},
+		{"POST", "/calls/bbbbbbbb/cut", `{}`, 200},
+		{"POST", "/calls/zz/cut", `{}`, 404},
+		{"POST", "/calls/b/cut", `{}`, 400},
+		{"POST", "/calls/bbb/cut", `{"reason":"\u0007"}`, 400},
+		{"POST", "/calls/bbb/cut", `{"why":"x"}`, 400},
+		{"POST", "/calls/bbs/cut", `{}`, 403},
+		{"GET", "/cuts", "", 200},
+		{"GET", "/calls?number=%2B252&account=101", "", 200},
+		{"GET", "/calls?number=alice", "", 400},
+		{"GET", "/calls?account=" + strings.Repeat("x", 600), "", 400},
+		{"GET", "/calls/abcdefgh/messages", "", 200},
+		{"GET", "/calls/abz/messages", "", 200},
+		{"GET", "/calls/ab/messages", "", 400},
+		{"GET", "/calls/zz/messages", "", 404},
 		{"GET", "/drops", "", 200},
 		{"GET", "/drops?after=1&limit=5", "", 200},
 		{"GET", "/drops?after=-1", "", 400},
@@ -144,6 +165,19 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 		{"DELETE", "/bans/198.51.100.66", "", 200},
 		{"DELETE", "/bans/198.51.100.66", "", 404},
 		{"DELETE", "/bans/nobody", "", 400},
+		{"GET", "/accounts", "", 200},
+		{"GET", "/accounts?limit=1", "", 200},
+		{"GET", "/accounts?limit=x", "", 400},
+		{"GET", "/accounts/101@a.example", "", 200},
+		{"GET", "/accounts/102", "", 200},
+		{"GET", "/accounts/101", "", 400},
+		{"GET", "/accounts/nobody", "", 404},
+		{"GET", "/census", "", 200},
+		{"GET", "/census?limit=x", "", 400},
+		{"GET", "/guard", "", 200},
+		{"GET", "/guard?limit=x", "", 400},
+		{"DELETE", "/guard/198.51.100.66", "", 200},
+		{"DELETE", "/guard/nobody", "", 400},
 		{"PUT", "/settings", string(withFeeds("own")), 200},
 		{"GET", "/feeds", "", 200},
 		{"PUT", "/feeds/own", "192.0.2.0/24 # test\n2001:db8:9::/48\n", 200},
@@ -160,7 +194,44 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 		{"GET", "/feeds", "", 200},
 		{"DELETE", "/feeds/own", "", 200},
 		{"DELETE", "/feeds/own", "", 404},
+		{"GET", "/fraud", "", 200},
+		{"POST", "/fraud/blocks", `{"subject":"extension:201","by":"Ann","why":"stolen"}`, 200},
+		{"POST", "/fraud/blocks", `{"subject":"town","by":"Ann","why":"stolen"}`, 400},
+		{"POST", "/fraud/blocks", `{"subject":"site","scope":"some","by":"Ann","why":"stolen"}`, 400},
+		{"POST", "/fraud/blocks", `{"subject":"site","by":"","why":"stolen"}`, 400},
+		{"GET", "/fraud/blocks/extension:201", "", 200},
+		{"GET", "/fraud/blocks/extension:202", "", 404},
+		{"GET", "/fraud/blocks/nobody", "", 400},
+		{"POST", "/fraud/blocks/extension:201", `{"by":"","words":[]}`, 400},
+		{"POST", "/fraud/blocks/extension:201", `{"by":"Ann","words":[]}`, 403},
+		{"GET", "/fraud?limit=3", "", 200},
+		{"POST", "/fraud/blocks/extension:201", `{"by":"Ann","words":[{"check":"secret-changed","why":"new"}]}`, 200},
+		{"POST", "/fraud/blocks/extension:201", `{"by":"Ann","words":[]}`, 404},
+		{"POST", "/fraud/replay", "start,end,direction,dialled,answer,from\n2026-07-01T03:00:00Z,2026-07-01T03:10:00Z,outbound,001144207946001,2026-07-01T03:00:01Z,201\n", 200},
+		{"POST", "/fraud/replay", "start,end,direction,dialled\nnow,,outbound,1\n", 400},
+		{"POST", "/releases", `{"number":"+252615550148","by":"Ann","seconds":900}`, 200},
+		{"POST", "/releases", `{"call":"abcdefgh","by":"Ann","seconds":0}`, 400},
+		{"POST", "/releases", `{"by":"Ann","seconds":0}`, 400},
+		{"GET", "/fraud", "", 200},
+		{"DELETE", "/releases/+252615550148", "", 200},
+		{"DELETE", "/releases/+252615550148", "", 404},
+		{"PUT", "/rates?currency=AUD", "prefix,per_minute\n44,0.02\n", 200},
+		{"PUT", "/rates?currency=AUD", "prefix,per_minute\n44,x\n", 400},
+		{"POST", "/notices/test", `{"by":"Ann"}`, 200},
+		{"PUT", "/secrets/mail", `{"value":"x"}`, 200},
+		{"PUT", "/secrets/other", `{"value":"x"}`, 404},
+		{"GET", "/audit", "", 200},
+		{"GET", "/audit?after=1&limit=2", "", 200},
+		{"GET", "/evidence/abc", "", 200},
+		{"GET", "/evidence/ab", "", 400},
+		{"GET", "/evidence/zz", "", 404},
+		{"GET", "/evidence/town:1", "", 400},
+		{"GET", "/evidence/site", "", 404},
 		{"GET", "/gate", "", 200},
+		{"GET", "/trunks", "", 200},
+		{"GET", "/trunks?limit=1", "", 400},
+		{"GET", "/certificates", "", 200},
+		{"POST", "/certificates/reload", "", 200},
 		{"GET", "/openapi.yaml", "", 200},
 	} {
 		name := tc.method + " " + tc.target + " " + tc.body
@@ -205,18 +276,24 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 }
 
 func contentType(target string) string {
-	if strings.HasPrefix(target, "/feeds/") {
+	switch {
+	case strings.HasPrefix(target, "/feeds/"):
 		return "application/octet-stream"
+	case strings.HasPrefix(target, "/rates"), target == "/fraud/replay":
+		return "text/csv"
 	}
 	return "application/json"
 }
 
 // described finds the operation of a request; no path of ours has more than one
-// parameter, and that is the last segment.
+// parameter, and that may hold slashes where it is the last segment.
 func described(doc *openapi3.T, request *http.Request) *routers.Route {
-	for path, item := range doc.Paths.Map() {
-		start, parameter, _ := strings.Cut(path, "{")
-		same := request.URL.Path == path || parameter != "" && strings.HasPrefix(request.URL.Path, start) && len(request.URL.Path) > len(start)
+	for _, path := range slices.Backward(slices.Sorted(maps.Keys(doc.Paths.Map()))) { // the longer ones first
+		item := doc.Paths.Value(path)
+		start, parameter, found := strings.Cut(path, "{")
+		_, end, _ := strings.Cut(parameter, "}")
+		same := request.URL.Path == path || found && strings.HasPrefix(request.URL.Path, start) && strings.HasSuffix(request.URL.Path, end) &&
+			len(request.URL.Path) > len(start)+len(end)
 		if operation := item.GetOperation(request.Method); same && operation != nil {
 			return &routers.Route{Spec: doc, Path: path, PathItem: item, Method: request.Method, Operation: operation}
 		}
@@ -225,11 +302,12 @@ func described(doc *openapi3.T, request *http.Request) *routers.Route {
 }
 
 func pathParams(path, target string) map[string]string {
-	start, parameter, found := strings.Cut(path, "{")
+	start, rest, found := strings.Cut(path, "{")
 	if !found {
 		return nil
 	}
-	return map[string]string{strings.TrimSuffix(parameter, "}"): strings.TrimPrefix(target, start)}
+	parameter, end, _ := strings.Cut(rest, "}")
+	return map[string]string{parameter: strings.TrimSuffix(strings.TrimPrefix(target, start), end)}
 }
 
 func TestUnavailableIsDescribed(t *testing.T) {

@@ -2,7 +2,9 @@ package control
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/control/api"
@@ -10,61 +12,135 @@ import (
 
 // Bounds of what the network can make us keep.
 const (
-	queueLength       = 4096 // events in flight: about a second of the worst flood
-	batchLength       = 256  // events in one transaction
+	queueLength       = 8192 // events that wait for the disk
+	batchLength       = 2048 // records in one transaction
 	refusalsPerSecond = 20   // in the journal; calls are bounded by the inspector
 	maxText           = 512  // bytes of one text field of a record
 	ellipsis          = "…"
 )
 
+// groupTime is how long the first event of a group waits for others, so that one
+// transaction pays for all of them. It is what a kill may cost; nobody who asks
+// ever waits for it or misses it, since every reader writes first what waits (see
+// settled).
+const groupTime = 250 * time.Millisecond
+
 // Queue takes what the hands report. It is made before them, since they report
 // from their first moment on.
 type Queue struct {
-	events     chan appliance.Event
+	mu     sync.Mutex
+	events []appliance.Event // in order of arrival
+	wake   chan struct{}     // holds one while events has any
+	full   chan struct{}     // holds one while events is half full
+
 	lost       atomic.Uint64 // the queue was full
 	suppressed atomic.Uint64 // refusals above the rate
 	unwritten  atomic.Uint64 // the disk said no
 }
 
 // NewQueue returns an empty queue.
-func NewQueue() *Queue { return &Queue{events: make(chan appliance.Event, queueLength)} }
+func NewQueue() *Queue {
+	return &Queue{wake: make(chan struct{}, 1), full: make(chan struct{}, 1)}
+}
 
 // Report takes an event, never blocking. One that finds the queue full is
 // counted and lost.
 func (q *Queue) Report(event appliance.Event) {
-	select {
-	case q.events <- event:
-	default:
+	q.mu.Lock()
+	waiting := len(q.events)
+	if waiting == queueLength {
+		q.mu.Unlock()
 		q.lost.Add(1)
+		return
+	}
+	q.events = append(q.events, event)
+	q.mu.Unlock()
+	switch waiting {
+	case 0:
+		signal(q.wake)
+	case queueLength / 2:
+		signal(q.full)
 	}
 }
 
-// Run writes what is reported to the records until ctx ends. It is a task: it
-// returns nil at the end and never before.
+func signal(to chan struct{}) {
+	select {
+	case to <- struct{}{}:
+	default:
+	}
+}
+
+// take moves everything that waits into an empty slice, whose memory becomes the
+// queue's.
+func (q *Queue) take(into []appliance.Event) []appliance.Event {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	taken := q.events
+	q.events = into[:0]
+	return taken
+}
+
+// writing is the way from the queue to the records: one writer at a time.
+type writing struct {
+	mu    sync.Mutex
+	spare []appliance.Event // what the queue fills next
+	rate  refusalRate
+}
+
+// settled are records that never lag behind what was reported: to read them is
+// to write first what waits.
+type settled struct {
+	Records
+	flush func()
+}
+
+// Calls implements Records.
+func (s settled) Calls(ctx context.Context, filter appliance.CallFilter) ([]appliance.Call, error) {
+	s.flush()
+	return s.Records.Calls(ctx, filter)
+}
+
+// Events implements Records.
+func (s settled) Events(ctx context.Context, filter appliance.EventFilter) ([]appliance.Entry, error) {
+	s.flush()
+	return s.Records.Events(ctx, filter)
+}
+
+// Run writes what is reported to the records until ctx ends, in groups. It is a
+// task: it returns nil at the end and never before.
 func (c *Control) Run(ctx context.Context) error {
-	var rate refusalRate
+	group := time.NewTimer(groupTime)
+	defer group.Stop()
 	for {
 		select {
-		case event := <-c.queue.events:
-			c.write(c.gather(event, &rate))
+		case <-c.queue.wake:
 		case <-ctx.Done():
 			return nil
 		}
+		group.Reset(groupTime)
+		select {
+		case <-group.C:
+		case <-c.queue.full:
+		case <-ctx.Done():
+			return nil
+		}
+		c.Flush()
 	}
 }
 
-// Flush writes what still waits. It is for the end, when Run and everybody who
-// reports have returned.
+// Flush writes what waits. Once it has returned, whatever was reported before it
+// was called is in the records, or counted as unwritten.
 func (c *Control) Flush() {
-	var rate refusalRate
-	for {
-		select {
-		case event := <-c.queue.events:
-			c.write(c.gather(event, &rate))
-		default:
-			return
-		}
+	c.writing.mu.Lock()
+	defer c.writing.mu.Unlock()
+	events := c.queue.take(c.writing.spare)
+	for rest := events; len(rest) > 0; {
+		some := rest[:min(len(rest), batchLength)]
+		rest = rest[len(some):]
+		c.write(c.gather(some))
 	}
+	clear(events) // it must not keep the texts alive
+	c.writing.spare = events
 }
 
 // batch is one transaction: the latest report of each call, and events.
@@ -73,31 +149,32 @@ type batch struct {
 	events []appliance.Event
 }
 
-// gather takes first and whatever else waits, without waiting itself.
-func (c *Control) gather(first appliance.Event, rate *refusalRate) batch {
-	var b batch
-	for event, n := first, 0; ; n++ {
-		c.sort(&b, event, rate)
-		if n == batchLength {
-			return b
+// gather sorts events into a batch.
+func (c *Control) gather(events []appliance.Event) batch {
+	b := batch{calls: make([]appliance.Call, 0, len(events))}
+	at := make(map[string]int, len(events)) // where in calls each ID is
+	for _, event := range events {
+		if event.Call == nil {
+			c.sort(&b, event)
+			continue
 		}
-		select {
-		case event = <-c.queue.events:
-		default:
-			return b
+		call := clipCall(*event.Call)
+		if n, known := at[call.ID]; known {
+			b.calls[n] = call
+			continue
 		}
+		at[call.ID] = len(b.calls)
+		b.calls = append(b.calls, call)
 	}
+	return b
 }
 
-func (c *Control) sort(b *batch, event appliance.Event, rate *refusalRate) {
+func (c *Control) sort(b *batch, event appliance.Event) {
 	switch {
-	case event.Call != nil:
-		b.calls = append(b.calls, clipCall(*event.Call))
-		return
-	case event.Kind == appliance.EventRefusal && !rate.admit(event):
+	case event.Kind == appliance.EventRefusal && !c.writing.rate.admit(event):
 		c.queue.suppressed.Add(1)
 		return
-	case event.Kind == appliance.EventGate || event.Kind == appliance.EventDaemon:
+	case event.Kind == appliance.EventGate || event.Kind == appliance.EventDaemon || event.Kind == appliance.EventFraud:
 		c.log.Info(event.Message, "kind", event.Kind, "subject", event.Subject)
 	}
 	event.Subject, event.Message = clip(event.Subject), clip(event.Message)
@@ -133,7 +210,7 @@ func (r *refusalRate) admit(event appliance.Event) bool {
 
 // clipCall bounds the texts that a stranger chose.
 func clipCall(call appliance.Call) appliance.Call {
-	for _, text := range []*string{&call.CallID, &call.From, &call.Dialled, &call.Source, &call.Number, &call.Label, &call.Trunk, &call.Why} {
+	for _, text := range []*string{&call.CallID, &call.From, &call.Account, &call.Dialled, &call.Source, &call.Number, &call.Label, &call.Trunk, &call.Why} {
 		*text = clip(*text)
 	}
 	return call

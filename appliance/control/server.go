@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/ringfence/ringfence/appliance"
@@ -22,6 +23,25 @@ type Inspector interface {
 	Live() []appliance.Call
 	// Tallies counts what was refused, by reason.
 	Tallies() map[appliance.Reason]uint64
+	// Cut ends a call in progress by its whole ID, or returns how far the cut is. It
+	// returns when both sides have answered or ctx has ended; the media has stopped.
+	Cut(ctx context.Context, id, reason string) (appliance.Cut, error)
+	// Cuts are the calls that are being cut.
+	Cuts() []appliance.Cut
+	// Accounts returns who uses it, and who may, by name.
+	Accounts() []appliance.Account
+	// Suspects returns the sources that its guard holds something against, the
+	// worst first, at most limit of them, and how many there are.
+	Suspects(limit int) ([]appliance.Suspect, int)
+	// Pardon forgets what is held against a source whose ban was lifted.
+	Pardon(source netip.Prefix)
+	// Trunks returns the trunks of the rules in force and what is known of their
+	// targets.
+	Trunks() []appliance.Trunk
+	// Trace returns what is kept of the messages of a SIP Call-ID, redacted.
+	Trace(callID string) appliance.Trace
+	// Export says how sending copies of messages goes; zero where none are sent.
+	Export() appliance.Export
 }
 
 // Health judges the state of the box, read back at the time of asking.
@@ -32,16 +52,18 @@ type Health interface {
 // Server answers the control API. It trusts whoever can reach it: the socket's
 // mode is the lock.
 type Server struct {
-	control   *Control
-	inspector Inspector
-	health    Health
-	log       *slog.Logger
-	mux       *http.ServeMux
+	control      *Control
+	inspector    Inspector
+	health       Health
+	watch        Watch
+	certificates Certificates
+	log          *slog.Logger
+	mux          *http.ServeMux
 }
 
 // NewServer returns a server of c.
-func NewServer(c *Control, inspector Inspector, health Health, log *slog.Logger) *Server {
-	s := &Server{control: c, inspector: inspector, health: health, log: log, mux: http.NewServeMux()}
+func NewServer(c *Control, inspector Inspector, watch Watch, health Health, certificates Certificates, log *slog.Logger) *Server {
+	s := &Server{control: c, inspector: inspector, watch: watch, health: health, certificates: certificates, log: log, mux: http.NewServeMux()}
 	for _, one := range s.routes() {
 		s.mux.Handle(one.method+" "+one.path, s.answer(one))
 	}
@@ -60,10 +82,13 @@ type route struct {
 func (s *Server) routes() []route {
 	return []route{
 		{"GET", "/status", nil, s.getStatus},
-		{"GET", "/calls", []string{"since", "verdict", "limit"}, s.getCalls},
+		{"GET", "/calls", []string{"since", "before", "before_id", "verdict", "number", "account", "limit"}, s.getCalls},
 		{"GET", "/calls/{id}", nil, s.getCall},
+		{"POST", "/calls/{id}/cut", nil, s.postCut},
+		{"GET", "/cuts", nil, s.getCuts},
+		{"GET", "/calls/{id}/messages", nil, s.getMessages},
 		{"GET", "/drops", []string{"after", "limit"}, s.getDrops},
-		{"GET", "/events", []string{"after", "since", "kind", "limit"}, s.getEvents},
+		{"GET", "/events", []string{"after", "before", "since", "kind", "limit"}, s.getEvents},
 		{"GET", "/top", []string{"window", "limit"}, s.getTop},
 		{"POST", "/try", nil, s.postTry},
 		{"GET", "/policy", nil, s.getPolicy},
@@ -76,22 +101,51 @@ func (s *Server) routes() []route {
 		{"GET", "/bans", []string{"limit"}, s.getBans},
 		{"POST", "/bans", nil, s.postBan},
 		{"DELETE", "/bans/{source}", nil, s.deleteBan},
+		{"GET", "/accounts", []string{"limit"}, s.getAccounts},
+		{"GET", "/accounts/{name}", nil, s.getAccount},
+		{"GET", "/census", []string{"limit"}, s.getCensus},
+		{"GET", "/guard", []string{"limit"}, s.getGuard},
+		{"DELETE", "/guard/{source}", nil, s.deleteGuard},
 		{"GET", "/feeds", nil, s.getFeeds},
 		{"PUT", feedPath, nil, s.putFeed},
 		{"POST", feedPath, nil, s.postFeed},
 		{"DELETE", feedPath, nil, s.deleteFeed},
+		{"GET", "/fraud", []string{"limit"}, s.getFraud},
+		{"POST", "/fraud/blocks", nil, s.postBlock},
+		{"GET", "/fraud/blocks/{subject}", nil, s.getChecklist},
+		{"POST", "/fraud/blocks/{subject}", nil, s.postReopen},
+		{"POST", replayPath, nil, s.postReplay},
+		{"POST", "/releases", nil, s.postRelease},
+		{"DELETE", "/releases/{number}", nil, s.deleteRelease},
+		{"PUT", ratesPath, []string{"currency"}, s.putRates},
+		{"POST", "/notices/test", nil, s.postNotice},
+		{"PUT", "/secrets/{name}", nil, s.putSecret},
+		{"GET", "/audit", []string{"after", "limit"}, s.getAudit},
+		{"GET", evidencePath, nil, s.getEvidence},
 		{"GET", "/gate", nil, s.getGate},
+		{"GET", "/trunks", nil, s.getTrunks},
+		{"GET", "/certificates", nil, s.getCertificates},
+		{"POST", "/certificates/reload", nil, s.postReload},
 		{"GET", "/openapi.yaml", nil, s.getDescription},
 	}
 }
 
-const feedPath = "/feeds/{name}"
+const (
+	feedPath     = "/feeds/{name}"
+	ratesPath    = "/rates"
+	replayPath   = "/fraud/replay"
+	evidencePath = "/evidence/{id}"
+)
 
-// large reports whether a request brings a feed's content, which may be long.
-func (r route) large() bool { return r.method == http.MethodPut && r.path == feedPath }
+// large reports whether a request brings a list, which may be long.
+func (r route) large() bool {
+	return r.method == http.MethodPut && r.path == feedPath || r.path == ratesPath || r.path == replayPath
+}
 
-// slow reports whether a request takes its time, for a feed comes in.
-func (r route) slow() bool { return r.large() || r.method == http.MethodPost && r.path == feedPath }
+// slow reports whether a request takes its time: a feed comes in, or a bundle goes out.
+func (r route) slow() bool {
+	return r.large() || r.method == http.MethodPost && r.path == feedPath || r.path == evidencePath
+}
 
 // admit bounds what a request may send, and how long it may take.
 func (r route) admit(w http.ResponseWriter, request *http.Request) {
@@ -169,15 +223,18 @@ func (s *Server) answer(one route) http.Handler {
 	})
 }
 
-// stream is an answer in plain text that may be too long to hold.
-type stream func(io.Writer) error
+// stream is an answer that may be too long to hold.
+type stream struct {
+	contentType string
+	write       func(io.Writer) error
+}
 
 // send lets a stream flow. One that ends early breaks the connection, so that
 // the client does not take a part for the whole.
 func (s *Server) send(w http.ResponseWriter, answer stream) {
-	to := &begun{ResponseWriter: w}
+	to := &begun{ResponseWriter: w, contentType: answer.contentType}
 	buffer := bufio.NewWriterSize(to, 64<<10)
-	err := errors.Join(answer(buffer), buffer.Flush())
+	err := errors.Join(answer.write(buffer), buffer.Flush())
 	if err == nil {
 		return
 	}
@@ -191,12 +248,13 @@ func (s *Server) send(w http.ResponseWriter, answer stream) {
 // begun knows whether anything was sent yet.
 type begun struct {
 	http.ResponseWriter
-	begun bool
+	contentType string
+	begun       bool
 }
 
 func (b *begun) Write(p []byte) (int, error) {
 	if !b.begun {
-		b.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		b.Header().Set("Content-Type", b.contentType)
 		b.begun = true
 	}
 	return b.ResponseWriter.Write(p)

@@ -60,14 +60,45 @@ func checkInterface(name string, have []Interface) appliance.Check {
 	}
 }
 
-// checkInspector wants a UDP and a TCP socket for every address.
-func checkInspector(want []netip.AddrPort, have []string, trouble error) appliance.Check {
+// checkCuts tells of calls that somebody cut and whose provider has not confirmed
+// it: he may go on to count. There is nothing to say where there is none.
+func checkCuts(cuts []appliance.Cut) []appliance.Check {
+	var open []string
+	level := appliance.Amber // answers are on their way
+	for _, one := range cuts {
+		if one.Complete {
+			continue
+		}
+		open = append(open, one.ID)
+		if !slices.ContainsFunc(one.Sides, func(side appliance.CutSide) bool { return side.State == appliance.CutPending }) {
+			level = appliance.Red
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	slices.Sort(open)
+	more := ""
+	if len(open) > 5 {
+		more, open = fmt.Sprintf(" and %d more", len(open)-5), open[:5]
+	}
+	return []appliance.Check{check("cuts", level, "cut incomplete: the provider has not confirmed the end of %s%s; their media stays cut", strings.Join(open, ", "), more)}
+}
+
+// checkInspector wants a UDP and a TCP socket for every address, and one for TLS
+// for each of those in secure.
+func checkInspector(want, secure []netip.AddrPort, have []string, trouble error) appliance.Check {
 	var missing []string
 	for _, addr := range want {
 		for _, transport := range []string{"udp", "tcp"} {
 			if socket := transport + " " + addr.String(); !slices.Contains(have, socket) {
 				missing = append(missing, socket)
 			}
+		}
+	}
+	for _, addr := range secure {
+		if socket := "tls " + addr.String(); !slices.Contains(have, socket) {
+			missing = append(missing, socket)
 		}
 	}
 	switch {

@@ -24,7 +24,8 @@ type Want struct {
 	Site       string
 	Generation string           // digest of the rules
 	WAN        []string         // interfaces to guard
-	Listen     []netip.AddrPort // SIP listeners
+	Listen     []netip.AddrPort // SIP listeners, UDP and TCP
+	Secure     []netip.AddrPort // SIP listeners, TLS
 	Ports      []uint16         // guarded ports
 	Notes      []appliance.Check
 	Lost       uint64 // events that are in no record
@@ -60,6 +61,8 @@ type Inspector interface {
 	Listeners() []string
 	// Trouble is why there are fewer than there should be, nil where unknown.
 	Trouble() error
+	// Cuts are the calls that are being cut.
+	Cuts() []appliance.Cut
 }
 
 // Store tries the disk.
@@ -102,7 +105,8 @@ func (m *Monitor) Status() appliance.Status {
 	want, now := m.documents.Want(), m.now()
 	perimeter := m.gate.Perimeter()
 	checks := append(checkGate(want, perimeter), m.checkSilence(perimeter, now)...)
-	checks = append(checks, checkInspector(want.Listen, m.inspector.Listeners(), m.inspector.Trouble()))
+	checks = append(checks, checkInspector(want.Listen, want.Secure, m.inspector.Listeners(), m.inspector.Trouble()))
+	checks = append(checks, checkCuts(m.inspector.Cuts())...)
 	checks = append(checks, want.Notes...)
 	checks = append(checks, m.checkStore(now), m.checkSpace(), checkJournal(want.Lost), checkClock(now), m.checkPorts(want.Ports))
 	return appliance.Status{

@@ -2,6 +2,7 @@ package health
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -25,11 +26,13 @@ type parts struct {
 	asideAt   time.Time
 	open      []uint16
 	ports     error
+	cuts      []appliance.Cut
 }
 
 func (p *parts) Want() Want                            { return p.want }
 func (p *parts) Perimeter() Perimeter                  { return p.perimeter }
 func (p *parts) Listeners() []string                   { return p.listeners }
+func (p *parts) Cuts() []appliance.Cut                 { return p.cuts }
 func (p *parts) Trouble() error                        { return p.trouble }
 func (p *parts) Probe() error                          { return p.probe }
 func (p *parts) Space() (uint64, uint64, error)        { return p.free, 1000 << 20, p.space }
@@ -56,6 +59,14 @@ func TestStatus(t *testing.T) {
 		says   string
 	}{
 		"well": {func(*parts) {}, now, "gate wan0", appliance.Green, "native mode"},
+		"a cut is on its way": {func(p *parts) {
+			p.cuts = []appliance.Cut{{ID: "done", Complete: true}, {ID: "abcd", Sides: []appliance.CutSide{{State: appliance.CutPending}}}}
+		}, now, "cuts", appliance.Amber, "the end of abcd;"},
+		"a cut is in vain": {func(p *parts) {
+			for n := range 7 {
+				p.cuts = append(p.cuts, appliance.Cut{ID: fmt.Sprint("call", n), Sides: []appliance.CutSide{{State: appliance.CutChallenged}}})
+			}
+		}, now, "cuts", appliance.Red, "call0, call1, call2, call3, call4 and 2 more"},
 		"the driver can't": {func(p *parts) {
 			p.perimeter.Interfaces[0].Mode, p.perimeter.Interfaces[0].Note = "stack", "the driver r8169 has no native XDP"
 		}, now, "gate wan0", appliance.Amber, "in stack mode, as strictly as in the driver, but packets are dropped after the kernel has built its buffers, at about a third of the speed: the driver r8169"},

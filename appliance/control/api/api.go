@@ -5,6 +5,7 @@ package api
 
 import (
 	_ "embed"
+	"net/netip"
 	"time"
 
 	"github.com/ringfence/ringfence/appliance"
@@ -36,10 +37,11 @@ type Failure struct {
 // Status is the state of the box and of what it keeps count of.
 type Status struct {
 	appliance.Status
-	Started  time.Time `json:"started"` // of the daemon
-	Policy   Edition   `json:"policy"`
-	Settings Edition   `json:"settings"`
-	Journal  Journal   `json:"journal"`
+	Started  time.Time        `json:"started"` // of the daemon
+	Policy   Edition          `json:"policy"`
+	Settings Edition          `json:"settings"`
+	Journal  Journal          `json:"journal"`
+	Export   appliance.Export `json:"export"` // zero where no copies are sent
 }
 
 // Edition names the document in force.
@@ -59,6 +61,23 @@ type Journal struct {
 // Calls is the answer to GET /calls: newest first.
 type Calls struct {
 	Calls []appliance.Call `json:"calls"`
+}
+
+// NewCut is the body of POST /calls/{id}/cut.
+type NewCut struct {
+	Reason string `json:"reason,omitempty"` // why, for whoever reads the record
+}
+
+// Cuts is the answer to GET /cuts: calls that are being ended from here.
+type Cuts struct {
+	Cuts []appliance.Cut `json:"cuts"`
+}
+
+// Messages is the answer to GET /calls/{id}/messages: the record, and what is kept
+// of its messages.
+type Messages struct {
+	Call appliance.Call `json:"call"`
+	appliance.Trace
 }
 
 // Events is the answer to GET /events: newest first.
@@ -187,6 +206,23 @@ type Banned struct {
 type Bans struct {
 	Total int             `json:"total"` // in force; the list may be cut
 	Bans  []appliance.Ban `json:"bans"`
+}
+
+// Accounts is the answer to GET /accounts: by name.
+type Accounts struct {
+	Total    int                 `json:"total"` // the list may be cut
+	Accounts []appliance.Account `json:"accounts"`
+}
+
+// Guard is the answer to GET /guard: the worst first.
+type Guard struct {
+	Total    int                 `json:"total"` // sources that anything is held against; the list may be cut
+	Suspects []appliance.Suspect `json:"suspects"`
+}
+
+// Pardoned is the answer to a source that nothing is held against any more.
+type Pardoned struct {
+	Source netip.Prefix `json:"source"`
 }
 
 // States of a feed.

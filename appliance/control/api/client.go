@@ -53,10 +53,14 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 func (c *Client) Calls(ctx context.Context, filter appliance.CallFilter) (Calls, error) {
 	query := url.Values{}
 	setTime(query, "since", filter.Since)
+	setTime(query, "before", filter.Before)
+	setText(query, "before_id", filter.BeforeID)
 	setCount(query, "limit", int64(filter.Limit))
 	if filter.Verdict != nil {
 		query.Set("verdict", filter.Verdict.String())
 	}
+	setText(query, "number", filter.Number)
+	setText(query, "account", filter.Account)
 	return get[Calls](ctx, c, "/calls", query)
 }
 
@@ -65,10 +69,28 @@ func (c *Client) Call(ctx context.Context, id string) (appliance.Call, error) {
 	return get[appliance.Call](ctx, c, "/calls/"+url.PathEscape(id), nil)
 }
 
+// Cut ends the one call in progress whose ID starts with id, or asks how far that
+// has come.
+func (c *Client) Cut(ctx context.Context, id string, item NewCut) (appliance.Cut, error) {
+	return send[appliance.Cut](ctx, c, http.MethodPost, "/calls/"+url.PathEscape(id)+"/cut", "", item)
+}
+
+// Cuts asks for the calls that are being ended from here.
+func (c *Client) Cuts(ctx context.Context) (Cuts, error) {
+	return get[Cuts](ctx, c, "/cuts", nil)
+}
+
+// Messages asks for the record whose ID starts with id, and for what is kept of the
+// SIP messages of its call.
+func (c *Client) Messages(ctx context.Context, id string) (Messages, error) {
+	return get[Messages](ctx, c, "/calls/"+url.PathEscape(id)+"/messages", nil)
+}
+
 // Events asks for journal entries, newest first.
 func (c *Client) Events(ctx context.Context, filter appliance.EventFilter) (Events, error) {
 	query := url.Values{}
 	setCount(query, "after", filter.After)
+	setCount(query, "before", filter.Before)
 	setTime(query, "since", filter.Since)
 	setCount(query, "limit", int64(filter.Limit))
 	if filter.Kind != "" {
@@ -146,6 +168,30 @@ func (c *Client) Unban(ctx context.Context, source string) (Banned, error) {
 	return send[Banned](ctx, c, http.MethodDelete, "/bans/"+url.PathEscape(source), "", nil)
 }
 
+// Accounts asks for the accounts, by name.
+func (c *Client) Accounts(ctx context.Context, limit int) (Accounts, error) {
+	query := url.Values{}
+	setCount(query, "limit", int64(limit))
+	return get[Accounts](ctx, c, "/accounts", query)
+}
+
+// Account asks for the one account of that name, or whose name before the @ it is.
+func (c *Client) Account(ctx context.Context, name string) (appliance.Account, error) {
+	return get[appliance.Account](ctx, c, "/accounts/"+url.PathEscape(name), nil)
+}
+
+// Guard asks for the sources that the guard holds something against.
+func (c *Client) Guard(ctx context.Context, limit int) (Guard, error) {
+	query := url.Values{}
+	setCount(query, "limit", int64(limit))
+	return get[Guard](ctx, c, "/guard", query)
+}
+
+// Pardon has the guard forget what it holds against a source that is not banned.
+func (c *Client) Pardon(ctx context.Context, source string) (Pardoned, error) {
+	return send[Pardoned](ctx, c, http.MethodDelete, "/guard/"+url.PathEscape(source), "", nil)
+}
+
 // Feeds asks for the deny feeds and what is in them.
 func (c *Client) Feeds(ctx context.Context) (Feeds, error) {
 	return get[Feeds](ctx, c, "/feeds", nil)
@@ -189,10 +235,19 @@ func (c *Client) RemoveFeed(ctx context.Context, name string) (Imported, error) 
 
 // Dump copies the generation in force to w, read back from the gate and put into
 // words: a line for each network that it knows, which can be millions.
-func (c *Client) Dump(ctx context.Context, w io.Writer) error {
+func (c *Client) Dump(ctx context.Context, w io.Writer) error { return c.download(ctx, "/gate", w) }
+
+// Evidence copies everything that is known of a call, by the start of its ID, or of
+// site, extension:NAME or trunk:NAME to w, as a zip.
+func (c *Client) Evidence(ctx context.Context, id string, w io.Writer) error {
+	return c.download(ctx, "/evidence/"+url.PathEscape(id), w)
+}
+
+// download copies an answer that may be long to w.
+func (c *Client) download(ctx context.Context, path string, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, longPatience)
 	defer cancel()
-	request, err := c.request(ctx, http.MethodGet, "/gate", nil)
+	request, err := c.request(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}
@@ -214,6 +269,12 @@ func (c *Client) Dump(ctx context.Context, w io.Writer) error {
 func setTime(query url.Values, name string, value time.Time) {
 	if !value.IsZero() {
 		query.Set(name, value.UTC().Format(time.RFC3339Nano))
+	}
+}
+
+func setText(query url.Values, name, value string) {
+	if value != "" {
+		query.Set(name, value)
 	}
 }
 
