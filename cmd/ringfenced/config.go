@@ -38,7 +38,7 @@ func parse(e env) (config, error) {
 	flags.StringVar(&c.socket, "socket", "/run/ringfence/control.sock", "`path` of the control socket")
 	flags.StringVar(&c.bpffs, "bpffs", "/sys/fs/bpf/ringfence", "`folder` on the BPF file system for the gate's pins")
 	flags.BoolVar(&c.replace, "replace", false, "take over WAN interfaces whose XDP hook another program holds, libxdp's dispatcher included; without this they stay unguarded, and status is red")
-	flags.BoolVar(&c.detach, "detach", false, "take the gate off every interface and exit: the WAN is unguarded then")
+	flags.BoolVar(&c.detach, "detach", false, "take the gate off every interface, and the egress lock off the LAN, and exit: nothing is guarded then")
 	flags.BoolVar(&c.version, "version", false, "print the version and exit")
 	flags.Usage = func() {
 		fmt.Fprint(e.stderr, usage)

@@ -45,7 +45,9 @@ type lab struct {
 	far   string
 	dir   string
 	bpffs string
-	api   *api.Client
+	// resolv, where it is set, is what the daemon has for /etc/resolv.conf.
+	resolv string
+	api    *api.Client
 }
 
 func newLab(t *testing.T) *lab {
@@ -114,6 +116,10 @@ func (l *lab) command(args ...string) *exec.Cmd {
 	}
 	args = append([]string{"--net=/run/netns/" + l.box, "--", self, "--state", l.state(), "--socket", l.socket(), "--bpffs", l.bpffs}, args...)
 	cmd := exec.Command("nsenter", args...)
+	if l.resolv != "" {
+		const mounted = `mount --bind "$0" /etc/resolv.conf && exec nsenter "$@"`
+		cmd = exec.Command("unshare", append([]string{"-m", "sh", "-c", mounted, l.resolv}, args...)...)
+	}
 	cmd.Env = append(os.Environ(), asDaemon+"=1")
 	return cmd
 }

@@ -80,7 +80,7 @@ func newFetchingBox(t *testing.T, local func(netip.Addr) bool) *fetchingBox {
 		around = elsewhere{surroundings{tracker}}
 	}
 	wan := newPerimeter(config{bpffs: "/sys/fs/bpf/nowhere"}, env{proc: "/proc", now: b.now}, discard)
-	b.Control = control.New(control.Hands{Gate: wan, Documents: disk, Lists: disk, Records: disk, Network: around, Web: fetch.New(web)},
+	b.Control = control.New(control.Hands{Gate: wan, Documents: disk, Lists: disk, Records: disk, Audits: disk, Network: around, Web: fetch.New(web)},
 		control.NewQueue(), b.now, slog.New(slog.DiscardHandler))
 	return b
 }

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	_ "time/tzdata" // the image has no zone files
 )
 
 // env is all of the outside world that the command takes from its process.
@@ -23,5 +24,9 @@ type env struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, env{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, proc: "/proc", resolv: "/etc/resolv.conf", now: time.Now}))
+	end := recording(os.Stderr)
+	tuneMemory("/proc")
+	status := run(ctx, env{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, proc: "/proc", resolv: "/etc/resolv.conf", now: time.Now})
+	end()
+	os.Exit(status)
 }

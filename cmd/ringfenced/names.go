@@ -26,6 +26,9 @@ type surroundings struct{ tracker *names.Tracker }
 // Resolved returns the present addresses of each name.
 func (s surroundings) Resolved() map[string][]netip.Addr { return s.tracker.Addresses() }
 
+// Targets returns where the locators of trunks lead.
+func (s surroundings) Targets() map[string][]appliance.Target { return s.tracker.Targets() }
+
 // Own returns the box's own addresses.
 func (s surroundings) Own() ([]netip.Addr, error) { return network.Addresses() }
 

@@ -43,7 +43,7 @@ func named(t *testing.T) (directory, *control.Control, *store.Store) {
 func around(wan *perimeter, disk *store.Store, e env) (directory, *control.Control) {
 	tracker, changed := newTracker(e, func(appliance.Event) {})
 	log := slog.New(slog.DiscardHandler)
-	box := control.New(control.Hands{Gate: wan, Documents: disk, Lists: disk, Records: disk, Network: surroundings{tracker}, Web: fetch.New(fetch.Config{})},
+	box := control.New(control.Hands{Gate: wan, Documents: disk, Lists: disk, Records: disk, Audits: disk, Network: surroundings{tracker}, Web: fetch.New(fetch.Config{})},
 		control.NewQueue(), e.now, log)
 	return directory{tracker, box, disk, changed, log}, box
 }

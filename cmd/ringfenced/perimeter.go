@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringfence/ringfence/appliance"
@@ -27,6 +27,8 @@ type perimeter struct {
 	replace bool
 	report  func(appliance.Event)
 	now     func() time.Time
+	lock    lock                      // what leaves the LAN, beside what comes in
+	current atomic.Pointer[gate.Gate] // gate, for those that must not wait
 
 	mu      sync.Mutex
 	gate    *gate.Gate // nil while no interface is named
@@ -66,15 +68,22 @@ func (p *perimeter) Enforce(wan []string, r *rules.Rules) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.opened {
-		if err := p.check(wan, r.SIP().LAN); err != nil {
+		if err := p.check(wan, r); err != nil {
 			return err
 		}
+	}
+	// The lock first: what the gate turns down is taken back here.
+	if err := p.lock.enforce(wan, r, !p.opened); err != nil {
+		return err
 	}
 	var err error
 	if len(wan) == 0 {
 		err = p.detach()
 	} else {
 		err = p.change(wan, r)
+	}
+	if err != nil && p.opened {
+		return errors.Join(err, p.lock.enforce(p.wan, p.rules, false))
 	}
 	if err != nil {
 		return err
@@ -109,8 +118,17 @@ func (p *perimeter) change(wan []string, r *rules.Rules) error {
 // check turns down names that there are not, and a choice that locks the LAN
 // out. What is in force already is left alone, whatever has become of it: an
 // address that DHCP brought must not stop an exception from ending.
-func (p *perimeter) check(wan []string, lan []netip.Prefix) error {
-	if err := p.exist(wan); err != nil {
+func (p *perimeter) check(wan []string, r *rules.Rules) error {
+	lan := r.SIP().LAN
+	mistakes, err := exist("network.wan", wan, p.wan)
+	if err != nil {
+		return err
+	}
+	more, err := exist("sip.transparent", r.Lock().Transparent, p.rules.Lock().Transparent)
+	if err != nil {
+		return err
+	}
+	if err := append(mistakes, more...).Or(); err != nil {
 		return err
 	}
 	if slices.Equal(wan, p.wan) && slices.Equal(lan, p.rules.SIP().LAN) {
@@ -123,21 +141,20 @@ func (p *perimeter) check(wan []string, lan []netip.Prefix) error {
 	return lockedOut(wan, lan, carriers).Or()
 }
 
-// exist checks the names that are not guarded yet.
-func (p *perimeter) exist(wan []string) error {
-	var mistakes appliance.Errors
-	for i, name := range wan {
-		if slices.Contains(p.wan, name) {
+// exist checks the names that are not in force yet.
+func exist(field string, names, known []string) (mistakes appliance.Errors, err error) {
+	for i, name := range names {
+		if slices.Contains(known, name) {
 			continue
 		}
 		if _, err := network.Links([]string{name}); errors.Is(err, network.ErrNoLink) {
 			mistakes = append(mistakes, &appliance.Error{Code: appliance.CodeInvalid,
-				Field: fmt.Sprintf("network.wan[%d]", i), Message: fmt.Sprintf("this box has no interface %s", name)})
+				Field: fmt.Sprintf("%s[%d]", field, i), Message: fmt.Sprintf("this box has no interface %s", name)})
 		} else if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return mistakes.Or()
+	return mistakes, nil
 }
 
 // open puts a gate over these interfaces in the place of the one before.
@@ -158,6 +175,7 @@ func (p *perimeter) open(wan []string, exempt []network.Link) error {
 func (p *perimeter) succeed(next *gate.Gate, wan []string, exempt []network.Link) {
 	before := p.gate
 	p.gate, p.wan, p.exempt = next, slices.Clone(wan), exempt
+	p.current.Store(next)
 	p.endTerm()
 	p.term, p.endTerm = context.WithCancel(context.Background())
 	if before != nil {
@@ -241,8 +259,10 @@ func (p *perimeter) Perimeter() health.Perimeter {
 	state := p.gate.State()
 	out := health.Perimeter{Generation: state.Digest, Error: state.Error, Interpreted: gate.Interpreted(p.proc)}
 	if tallies, err := p.gate.Tallies(); err == nil {
-		for _, tally := range tallies {
-			out.Counted += tally.Packets
+		for reason, tally := range tallies {
+			if reason != appliance.ReasonMediaCutOut { // which left
+				out.Counted += tally.Packets
+			}
 		}
 	}
 	for _, one := range state.Interfaces {
@@ -268,14 +288,15 @@ func show(one gate.Interface) health.Interface {
 	return out
 }
 
-// Tallies returns the exact counts; none where nothing is guarded.
+// Tallies returns the exact counts, those of the egress lock among them; none
+// where nothing is guarded.
 func (p *perimeter) Tallies() (appliance.Tallies, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.gate == nil {
 		return appliance.Tallies{}, nil
 	}
-	return p.gate.Tallies()
+	return p.lock.merge(p.gate.Tallies())
 }
 
 // sample delivers dropped packets from whichever gate there is, until ctx ends.
@@ -310,5 +331,6 @@ func (p *perimeter) Close() error {
 	}
 	err := p.gate.Close()
 	p.gate = nil
+	p.current.Store(nil)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/certificate"
 	"github.com/ringfence/ringfence/appliance/control"
 	"github.com/ringfence/ringfence/appliance/health"
 	"github.com/ringfence/ringfence/appliance/names"
@@ -30,6 +31,9 @@ func guarded(r *rules.Rules) []uint16 {
 type wanted struct {
 	box     *control.Control
 	tracker *names.Tracker
+	keeper  *certificate.Keeper
+	sip     *proxy
+	wan     *perimeter
 }
 
 // Want reads the state in force, once.
@@ -39,13 +43,14 @@ func (w wanted) Want() health.Want {
 		Site:       state.Settings.Site.Name,
 		Generation: state.Rules.Digest(),
 		WAN:        state.Settings.Network.WAN,
-		Listen:     state.Rules.SIP().Listen,
+		Listen:     slices.Concat(state.Rules.SIP().Listen, interceptors(state.Rules.SIP())),
+		Secure:     state.Rules.SIP().Secure,
 		Ports:      guarded(state.Rules),
 		Lost:       journal.Lost + journal.Unwritten,
 		Notes: slices.Concat([]appliance.Check{
 			checkDocument(state, appliance.DocumentPolicy),
 			checkDocument(state, appliance.DocumentSettings),
-		}, w.box.Checks(), checkNames(w.tracker), checkTunnels()),
+		}, w.box.Checks(), checkNames(w.tracker), checkTrunks(w.sip.Trunks()), w.keeper.Checks(), checkTunnels(), w.wan.lock.checks()),
 	}
 }
 

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/control"
+	"github.com/ringfence/ringfence/appliance/hep"
 	"github.com/ringfence/ringfence/appliance/inspector"
 )
 
@@ -24,18 +26,21 @@ const retryEvery = 2 * time.Second
 // control API is where the mistake can be mended.
 type proxy struct {
 	box    *control.Control
-	report func(appliance.Event)
+	parts  inspector.Parts
 	shut   <-chan struct{} // closed once the gate is shut
+	copies *hep.Exporter
 	now    func() time.Time
 
 	mu      sync.Mutex
 	current *inspector.Inspector // nil until the gate is shut
+	former  *inspector.Inspector // the one before, for what it kept of calls; nil where there was none
 	past    map[appliance.Reason]uint64
 	trouble error
 }
 
-func newProxy(box *control.Control, report func(appliance.Event), shut <-chan struct{}, now func() time.Time) *proxy {
-	return &proxy{box: box, report: report, shut: shut, now: now, past: map[appliance.Reason]uint64{}}
+func newProxy(box *control.Control, parts inspector.Parts, copies *hep.Exporter, shut <-chan struct{}, now func() time.Time) *proxy {
+	parts.Rules, parts.Observing = box.Rules, inspector.Observing{Firmware: version(), Tap: copies}
+	return &proxy{box: box, parts: parts, copies: copies, shut: shut, now: now, past: map[appliance.Reason]uint64{}}
 }
 
 func (p *proxy) run(ctx context.Context) error {
@@ -58,7 +63,7 @@ func (p *proxy) run(ctx context.Context) error {
 // serve runs one inspector until ctx ends or its addresses are no longer those
 // in force.
 func (p *proxy) serve(ctx context.Context, state *control.State) error {
-	next, err := inspector.New(p.box.Rules, p.report)
+	next, err := inspector.New(p.parts)
 	if err != nil {
 		return err
 	}
@@ -79,11 +84,12 @@ func (p *proxy) serve(ctx context.Context, state *control.State) error {
 // moved returns when the listening addresses in force differ from those of
 // state, or ctx has ended.
 func (p *proxy) moved(ctx context.Context, state *control.State) {
-	want := state.Rules.SIP().Listen
-	for slices.Equal(want, state.Rules.SIP().Listen) {
+	want, now := state.Rules.SIP(), state.Rules.SIP()
+	for slices.Equal(want.Listen, now.Listen) && slices.Equal(want.Secure, now.Secure) && slices.Equal(want.Intercepted, now.Intercepted) {
 		select {
 		case <-state.Superseded:
 			state = p.box.State()
+			now = state.Rules.SIP()
 		case <-ctx.Done():
 			return
 		}
@@ -98,7 +104,7 @@ func (p *proxy) replace(next *inspector.Inspector) {
 			p.past[reason] += count
 		}
 	}
-	p.current = next
+	p.former, p.current = p.current, next
 }
 
 // fail keeps the trouble for status, and tells of it where it is another than
@@ -109,7 +115,7 @@ func (p *proxy) fail(err error) {
 	p.trouble = err
 	p.mu.Unlock()
 	if !known {
-		p.report(appliance.Event{Time: p.now(), Kind: appliance.EventDaemon, Message: fmt.Sprintf("the inspector can't run: %v", err)})
+		p.parts.Report(appliance.Event{Time: p.now(), Kind: appliance.EventDaemon, Message: fmt.Sprintf("the inspector can't run: %v", err)})
 	}
 }
 
@@ -121,7 +127,18 @@ func (p *proxy) Trouble() error {
 	if p.current == nil {
 		return errors.New("the gate is not shut yet")
 	}
+	if trouble := p.current.Trouble(); trouble != nil {
+		return trouble
+	}
 	return p.trouble
+}
+
+// Trunks returns the trunks in force and what is known of them.
+func (p *proxy) Trunks() []appliance.Trunk {
+	if current := p.inspector(); current != nil {
+		return current.Trunks()
+	}
+	return nil
 }
 
 // Listeners returns the sockets that are open.
@@ -140,6 +157,42 @@ func (p *proxy) Live() []appliance.Call {
 	return nil
 }
 
+// Cut ends a call in progress, or returns how far that has come.
+func (p *proxy) Cut(ctx context.Context, id, reason string) (appliance.Cut, error) {
+	current := p.inspector()
+	if current == nil {
+		return appliance.Cut{}, &appliance.Error{Code: appliance.CodeUnavailable, Message: "the inspector does not run yet"}
+	}
+	return current.Cut(ctx, id, reason)
+}
+
+// Cuts returns the calls that are being cut.
+func (p *proxy) Cuts() []appliance.Cut {
+	if current := p.inspector(); current != nil {
+		return current.Cuts()
+	}
+	return nil
+}
+
+// Trace returns what is kept of the messages of a SIP Call-ID, also by the
+// inspector before this one.
+func (p *proxy) Trace(callID string) appliance.Trace {
+	p.mu.Lock()
+	current, former := p.current, p.former
+	p.mu.Unlock()
+	if current == nil {
+		return appliance.Trace{Note: "the inspector does not run yet"}
+	}
+	kept := current.Trace(callID)
+	if former != nil && len(kept.Messages) == 0 {
+		return former.Trace(callID)
+	}
+	return kept
+}
+
+// Export says how sending copies of messages goes.
+func (p *proxy) Export() appliance.Export { return p.copies.Export() }
+
 // Tallies counts since the daemon started, over every inspector.
 func (p *proxy) Tallies() map[appliance.Reason]uint64 {
 	p.mu.Lock()
@@ -152,6 +205,15 @@ func (p *proxy) Tallies() map[appliance.Reason]uint64 {
 	}
 	return out
 }
+
+// Accounts returns who uses the inspector, and who may.
+func (p *proxy) Accounts() []appliance.Account { return p.parts.Watch.Accounts() }
+
+// Suspects returns the sources that the guard holds something against.
+func (p *proxy) Suspects(limit int) ([]appliance.Suspect, int) { return p.parts.Watch.Suspects(limit) }
+
+// Pardon forgets what the guard holds against a source.
+func (p *proxy) Pardon(source netip.Prefix) { p.parts.Watch.Pardon(source) }
 
 func (p *proxy) inspector() *inspector.Inspector {
 	p.mu.Lock()

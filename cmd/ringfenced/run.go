@@ -11,33 +11,51 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ringfence/ringfence/appliance/certificate"
 	"github.com/ringfence/ringfence/appliance/control"
 	"github.com/ringfence/ringfence/appliance/fetch"
 	"github.com/ringfence/ringfence/appliance/gate"
 	"github.com/ringfence/ringfence/appliance/health"
+	"github.com/ringfence/ringfence/appliance/inspector"
+	"github.com/ringfence/ringfence/appliance/network"
+	"github.com/ringfence/ringfence/appliance/notify"
 	"github.com/ringfence/ringfence/appliance/store"
+	"github.com/ringfence/ringfence/appliance/watch"
 )
 
 // The hands are what the heads ask for.
 var (
-	_ control.Gate      = (*perimeter)(nil)
-	_ control.Documents = (*store.Store)(nil)
-	_ control.Lists     = (*store.Store)(nil)
-	_ control.Records   = (*store.Store)(nil)
-	_ control.Network   = surroundings{}
-	_ control.Web       = (*fetch.Fetcher)(nil)
-	_ control.Inspector = (*proxy)(nil)
-	_ control.Health    = (*health.Monitor)(nil)
-	_ health.Gate       = (*perimeter)(nil)
-	_ health.Inspector  = (*proxy)(nil)
-	_ health.Store      = (*store.Store)(nil)
-	_ health.Documents  = wanted{}
-	_ health.Ports      = ports{}
+	_ inspector.Media      = media{}
+	_ inspector.Behaviour  = (*watch.Watch)(nil)
+	_ control.Watch        = (*watch.Watch)(nil)
+	_ control.Audits       = (*store.Store)(nil)
+	_ watch.Keeper         = (*store.Store)(nil)
+	_ watch.Messenger      = (*post)(nil)
+	_ watch.Cutter         = (*facts)(nil)
+	_ watch.Facts          = (*facts)(nil)
+	_ notify.Spool         = store.Outbox{}
+	_ control.Gate         = (*perimeter)(nil)
+	_ control.Documents    = (*store.Store)(nil)
+	_ control.Lists        = (*store.Store)(nil)
+	_ control.Records      = (*store.Store)(nil)
+	_ control.Network      = surroundings{}
+	_ control.Web          = (*fetch.Fetcher)(nil)
+	_ control.Inspector    = (*proxy)(nil)
+	_ control.Certificates = identities{}
+	_ certificate.Shelf    = (*store.Store)(nil)
+	_ control.Health       = (*health.Monitor)(nil)
+	_ health.Gate          = (*perimeter)(nil)
+	_ health.Inspector     = (*proxy)(nil)
+	_ health.Store         = (*store.Store)(nil)
+	_ health.Documents     = wanted{}
+	_ health.Ports         = ports{}
 )
 
-// retention is what the records may take of the data partition: at about
-// 600 bytes a call, 50,000 of them are 30 MB.
-func retention() store.Retention { return store.Retention{Age: 90 * 24 * time.Hour, Rows: 50_000} }
+// retention is what the records may take of the data partition: at about 1,200
+// bytes a call with its trail, 50,000 of them are 60 MB.
+func retention() store.Retention {
+	return store.Retention{Age: 90 * 24 * time.Hour, Rows: 50_000, Bytes: 96 << 20}
+}
 
 // run is the whole command; its result is the exit status.
 func run(ctx context.Context, e env) int {
@@ -63,13 +81,13 @@ func run(ctx context.Context, e env) int {
 	return 0
 }
 
-// detach takes the gate off, for uninstalling.
+// detach takes the gate and the egress lock off, for uninstalling.
 func detach(c config) error {
 	if conn, err := net.Dial("unix", c.socket); err == nil {
 		conn.Close()
 		return fmt.Errorf("a daemon answers at %s: stop it first", c.socket)
 	}
-	return gate.Remove(c.bpffs)
+	return errors.Join(gate.Remove(c.bpffs), network.Open())
 }
 
 // task is something long-lived. Run returns nil after ctx ended, and an error
@@ -97,21 +115,26 @@ func serve(ctx context.Context, e env, c config) error {
 	defer closing(log, "gate", wan.Close)
 
 	tracker, changed := newTracker(e, queue.Report)
-	box := control.New(control.Hands{Gate: wan, Documents: disk, Lists: disk, Records: disk, Network: surroundings{tracker}, Web: fetch.New(fetch.Config{})}, queue, e.now, log)
+	box := control.New(control.Hands{Gate: wan, Documents: disk, Lists: disk, Records: disk, Network: surroundings{tracker}, Web: fetch.New(fetch.Config{}), Audits: disk}, queue, e.now, log)
 	dns := directory{tracker, box, disk, changed, log}
 	dns.restore()
 	kernel := ports{e.proc}
 	shut := newShutting(box, kernel, log)
 	shut.try()
 
-	sip := newProxy(box, queue.Report, shut.done, e.now)
-	monitor := health.New(version(), e.now, wanted{box, tracker}, wan, sip, disk, kernel)
-	api := control.NewServer(box, sip, monitor, log)
+	phones, err := newTelephony(box, disk, wan, queue.Report, shut.done, e, log)
+	if err != nil {
+		return err
+	}
+	sip := phones.sip
+	monitor := health.New(version(), e.now, wanted{box, tracker, phones.tls.keeper, sip, wan}, wan, sip, disk, kernel)
+	phones.known.monitor = monitor
+	api := control.NewServer(box, sip, phones.engine, monitor, phones.tls, log)
 	socket, err := control.Listen(c.socket)
 	if err != nil {
 		return fmt.Errorf("open control socket: %w", err)
 	}
-	clock := schedule{box: box, wan: wan, names: dns, kernel: kernel, disk: disk, monitor: monitor, report: queue.Report, now: e.now, log: log}
+	clock := schedule{box: box, wan: wan, names: dns, kernel: kernel, disk: disk, monitor: monitor, engine: phones.engine, accounts: phones.sip.Accounts, report: queue.Report, now: e.now, log: log}
 
 	err = together(ctx, log, []task{
 		{"gate", shut.run},
@@ -119,7 +142,13 @@ func serve(ctx context.Context, e env, c config) error {
 		{"dns", tracker.Run},
 		{"names", dns.run},
 		{"feeds", fetching{box, shut.done, wait}.run},
+		{"certificates", phones.tls.run},
+		{"files", phones.tls.keeper.Run},
 		{"inspector", sip.run},
+		{"behaviour", phones.engine.Run},
+		{"notices", phones.letters.run},
+		{"guard", phones.users.run},
+		{"copies", exporting{box, phones.copies}.run},
 		{"samples", func(ctx context.Context) error { return wan.sample(ctx, box.Sample) }},
 		{"schedule", clock.run},
 		{"links", clock.links},

@@ -13,19 +13,22 @@ import (
 	"github.com/ringfence/ringfence/appliance/health"
 	"github.com/ringfence/ringfence/appliance/network"
 	"github.com/ringfence/ringfence/appliance/store"
+	"github.com/ringfence/ringfence/appliance/watch"
 )
 
 // schedule is what happens by the clock.
 type schedule struct {
-	box     *control.Control
-	wan     *perimeter
-	names   directory
-	kernel  ports
-	disk    *store.Store
-	monitor *health.Monitor
-	report  func(appliance.Event)
-	now     func() time.Time
-	log     *slog.Logger
+	box      *control.Control
+	wan      *perimeter
+	names    directory
+	kernel   ports
+	disk     *store.Store
+	monitor  *health.Monitor
+	engine   *watch.Watch
+	accounts func() []appliance.Account
+	report   func(appliance.Event)
+	now      func() time.Time
+	log      *slog.Logger
 }
 
 // run has every job done at its pace until ctx ends. A job that is still at it
@@ -51,6 +54,8 @@ func (s schedule) run(ctx context.Context) error {
 		{"keep names", time.Hour, s.names.keep},
 		{"watch health", 30 * time.Second, func() error { s.watch(&level); return nil }},
 		{"prune records", time.Hour, s.disk.Prune},
+		{"census", time.Minute, func() error { s.engine.Count(s.accounts()); return nil }},
+		{"hours and digest", time.Minute, func() error { s.engine.Minute(s.box.State().Settings.Notify.Digest); return nil }},
 	} {
 		work := func() {
 			if err := job.do(); err != nil {
@@ -82,6 +87,9 @@ func (s schedule) expire() error {
 func (s schedule) reconcile() error {
 	_ = s.kernel.reserve(s.box.Rules()) // health tells
 	s.names.track()                     // the box may have other addresses
+	if err := s.wan.lock.mend(); err != nil {
+		s.log.Error("mend the egress lock", "err", err)
+	}
 	if err := s.wan.mend(); err != nil {
 		return fmt.Errorf("mend the gate: %w", err)
 	}
