@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,18 +11,33 @@ import (
 )
 
 func (a *app) calls() *cobra.Command {
-	var blocked bool
-	var since string
-	var limit int
+	var blocked, allowed, table bool
+	var since, until string
+	var filter appliance.CallFilter
 	cmd := command("calls", "calls, newest first", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		from, err := parseSince(since, a.env.now(), a.env.zone)
-		if err != nil {
+		var err error
+		if filter.Since, err = a.moments("--since", since); err != nil {
 			return err
 		}
-		filter := appliance.CallFilter{Since: from, Limit: limit}
-		if blocked {
+		if filter.Before, err = a.moments("--until", until); err != nil {
+			return err
+		}
+		if blocked || allowed {
 			verdict := appliance.Block
+			if allowed {
+				verdict = appliance.Allow
+			}
 			filter.Verdict = &verdict
+		}
+		each := func(do func(appliance.Call) error) error { return a.client().EachCall(ctx, filter, do) }
+		switch {
+		case table:
+			return writeCSV(a.env.stdout, callHeading(), callRow, each)
+		case a.json:
+			return writeList(a.env.stdout, "calls", each, nil)
+		}
+		if filter.Limit == 0 {
+			filter.Limit = api.DefaultLimit
 		}
 		answer, err := a.client().Calls(ctx, filter)
 		if err != nil {
@@ -31,22 +45,19 @@ func (a *app) calls() *cobra.Command {
 		}
 		return show(a, answer, a.printCalls)
 	})
+	cmd.Long = cmd.Short + ".\n\nWith --csv or --json all calls of the period are written, unless --limit says how many.\n" + aboutCSV
+	cmd.Example = "  ringfence calls --csv --since 7d > calls.csv && ringfence fraud replay calls.csv --report"
+	cmd.Flags().BoolVar(&table, "csv", false, "write CSV")
+	cmd.Flags().StringVar(&until, "until", "", "only calls before a `time`")
 	cmd.Flags().BoolVar(&blocked, "blocked", false, "only calls that were blocked")
+	cmd.Flags().BoolVar(&allowed, "allowed", false, "only calls that were let through")
+	cmd.MarkFlagsMutuallyExclusive("blocked", "allowed")
 	cmd.Flags().StringVar(&since, "since", "", "only calls since a `time`: 24h, 7d, 2026-07-01")
-	cmd.Flags().IntVar(&limit, "limit", api.DefaultLimit, "at most so many")
-	cmd.AddCommand(a.callsShow())
+	cmd.Flags().StringVar(&filter.Number, "number", "", "only calls to numbers that `start` so: +252, 000")
+	cmd.Flags().StringVar(&filter.Account, "account", "", "only calls of an `account`; where none is known, of this From")
+	cmd.Flags().IntVar(&filter.Limit, "limit", 0, "at most so many; 50 in a table where none is given")
+	cmd.AddCommand(a.callsShow(), a.callsExport(), a.callsCut(), a.callsCuts(), a.release(), a.withdraw())
 	return cmd
-}
-
-func (a *app) callsShow() *cobra.Command {
-	return command("show ID", "one call, and why it was let through or not", cobra.ExactArgs(1),
-		func(ctx context.Context, args []string) error {
-			answer, err := a.client().Call(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			return show(a, answer, a.printCall)
-		})
 }
 
 func (a *app) printCalls(answer api.Calls) {
@@ -87,41 +98,18 @@ func because(c appliance.Call) string {
 	return text
 }
 
+// accountOf is who called, and how that was found out. The address alone stands
+// beside the label already.
+func accountOf(c appliance.Call) string {
+	if c.Account == "" || c.Attribution == appliance.AttributionSource {
+		return ""
+	}
+	return fmt.Sprintf("%s (%s)", c.Account, c.Attribution)
+}
+
 func either(first, second string) string {
 	if first != "" {
 		return first
 	}
 	return second
-}
-
-func (a *app) printCall(c appliance.Call) {
-	v := a.view
-	verdict := verdictCell(c.Verdict)
-	v.line(cell{verdict.text, verdict.style}, cell{"  " + either(c.Number, c.Dialled), bold}, cell{"  " + c.Label, plain})
-	v.line(cell{"  " + c.Reason.Sentence(), plain})
-	v.line()
-	rows := [][2]string{
-		{"dialled", c.Dialled}, {"by", fmt.Sprintf("%s at %s", orDash(c.From), c.Source)},
-		{"as", fmt.Sprintf("%s %s", c.Direction, c.Use)}, {"trunk", c.Trunk},
-		{"rule", c.Rule}, {"in list", c.List}, {"because", c.Why},
-		{"started", v.moment(c.Start)}, {"answered", v.moment(c.Answer)}, {"ended", v.moment(c.End)}, {"talk", talk(c)},
-		{"sip", fmt.Sprintf("%d", c.Status)}, {"call-id", c.CallID}, {"id", c.ID},
-	}
-	for _, row := range rows {
-		if row[1] != "" {
-			v.line(cell{pad("  "+row[0], 12), dim}, cell{row[1], plain})
-		}
-	}
-	if c.Verdict == appliance.Block && c.Rule != "" && c.Number != "" {
-		v.line()
-		v.line(cell{fmt.Sprintf("To let it pass for two hours: ringfence allow add %s --for 2h --reason '...'", c.Number), dim})
-	}
-}
-
-// moment is a time to the second with its day, empty where there is none.
-func (v *view) moment(at time.Time) string {
-	if at.IsZero() {
-		return ""
-	}
-	return at.In(v.zone).Format("2006-01-02 15:04:05 MST")
 }

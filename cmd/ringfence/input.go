@@ -43,7 +43,16 @@ func parseSince(text string, now time.Time, zone *time.Location) (time.Time, err
 			return at, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("--since %q: want a length of time such as 24h or 7d, or a date such as 2026-07-01", text)
+	return time.Time{}, fmt.Errorf("%q: want a length of time such as 24h or 7d, or a date such as 2026-07-01", text)
+}
+
+// moments reads the moment of a flag, which errors name.
+func (a *app) moments(flag, text string) (time.Time, error) {
+	at, err := parseSince(text, a.env.now(), a.env.zone)
+	if err != nil {
+		return at, fmt.Errorf("%s %w", flag, err)
+	}
+	return at, nil
 }
 
 func readBounded(from io.Reader, name string) ([]byte, error) {

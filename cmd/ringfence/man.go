@@ -30,7 +30,7 @@ func writeManual(out io.Writer, root *cobra.Command) {
 	fmt.Fprint(out, ".SH ENVIRONMENT\n.TP\n.B NO_COLOR\nWhere it is set, nothing is printed in colour.\n"+
 		".TP\n.B COLUMNS\nThe width that lines are cut to.\n"+
 		".SH FILES\n.TP\n.I /run/ringfence/control.sock\nThe daemon's control socket.\n"+
-		".TP\n.I /var/lib/ringfence\nThe documents, the content of feeds, the bans, and the records of calls and events.\n")
+		".TP\n.I /var/lib/ringfence\nThe documents, the content of feeds, the bans, the accounts, and the records of calls and events.\n")
 }
 
 func writeCommands(out io.Writer, parent *cobra.Command) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -22,8 +23,10 @@ import (
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/control"
 	"github.com/ringfence/ringfence/appliance/fetch"
+	"github.com/ringfence/ringfence/appliance/fraud"
 	"github.com/ringfence/ringfence/appliance/rules"
 	"github.com/ringfence/ringfence/appliance/store"
+	"github.com/ringfence/ringfence/appliance/watch"
 )
 
 func TestMain(m *testing.M) {
@@ -56,7 +59,14 @@ func TestScripts(t *testing.T) {
 // publisher serves a folder over TLS, and returns how a box gets at it: 127.0.0.1
 // is on the internet, unless the settings call it LAN.
 func publisher(dir string) (*httptest.Server, fetch.Config) {
-	server := httptest.NewTLSServer(http.FileServer(http.Dir(dir)))
+	files := http.FileServer(http.Dir(dir))
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A file that changes twice in a second has one date: its content tells.
+		if data, err := os.ReadFile(filepath.Join(dir, filepath.Base(r.URL.Path))); err == nil {
+			w.Header().Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(data)))
+		}
+		files.ServeHTTP(w, r)
+	}))
 	config := fetch.Config{RootCAs: x509.NewCertPool(), Local: func(netip.Addr) bool { return false }}
 	config.RootCAs.AddCert(server.Certificate())
 	return server, config
@@ -95,7 +105,8 @@ func (u *unguarded) Bans() ([]appliance.Ban, error) { return nil, nil }
 // surroundings are those of a box at 203.0.113.1 without a DNS.
 type surroundings struct{}
 
-func (surroundings) Resolved() map[string][]netip.Addr { return nil }
+func (surroundings) Resolved() map[string][]netip.Addr      { return nil }
+func (surroundings) Targets() map[string][]appliance.Target { return nil }
 func (surroundings) Own() ([]netip.Addr, error) {
 	return []netip.Addr{netip.MustParseAddr("203.0.113.1")}, nil
 }
@@ -107,8 +118,87 @@ func (oneCall) Live() []appliance.Call {
 		Direction: appliance.Outbound, Verdict: appliance.Allow, Reason: appliance.ReasonDestinationAllowed, Label: "Australia"}}
 }
 
+func (oneCall) Trunks() []appliance.Trunk {
+	at := func(addr string) appliance.Target {
+		return appliance.Target{Address: netip.MustParseAddrPort(addr), Transport: "tls", Host: "itsp.example"}
+	}
+	return []appliance.Trunk{{Name: "carrier", Domain: "itsp.example", State: appliance.TrunkUp, Targets: []appliance.TargetState{
+		{Target: at("198.51.100.1:5061"), State: appliance.TrunkUp, Since: noon, Heard: noon, Latency: 12.34},
+		{Target: at("[2001:db8::2]:5061"), State: appliance.TrunkDown, Since: noon, Error: "no answer", RetryAfter: noon},
+	}}, {Name: "spare", Domain: "spare.example", State: appliance.TrunkDown, Error: "spare.example does not resolve", Targets: []appliance.TargetState{}}}
+}
+
+// signed are the certificates of a box that made its own.
+type signed struct{ reloads int }
+
+func (s *signed) Certificates() []appliance.Certificate {
+	out := []appliance.Certificate{{For: "listeners", Names: []string{"ringfence", "203.0.113.1"}, Until: noon, Fingerprint: "0123456789abcdef0123", Own: true, PEM: "-----BEGIN CERTIFICATE-----"}}
+	if s.reloads > 0 {
+		out = append(out, appliance.Certificate{For: "trunk carrier", Names: []string{}, Error: "read CA /etc/x.pem: no such file or directory"})
+	}
+	return out
+}
+
+func (s *signed) Reload() []appliance.Certificate {
+	s.reloads++
+	return s.Certificates()
+}
+
 func (oneCall) Tallies() map[appliance.Reason]uint64 {
 	return map[appliance.Reason]uint64{appliance.ReasonHighRisk: 3}
+}
+
+func (oneCall) Cut(_ context.Context, id, reason string) (appliance.Cut, error) {
+	return appliance.Cut{ID: id, Reason: reason, Start: noon, Media: "stopped in both directions", Sides: []appliance.CutSide{
+		{Side: "lan", Address: "10.0.0.5:5060", State: appliance.CutConfirmed, Status: 200, Tries: 1},
+		{Side: "provider", Address: "203.0.113.9:5060", State: appliance.CutChallenged, Status: 401, Tries: 2},
+	}}, nil
+}
+
+func (o oneCall) Cuts() []appliance.Cut {
+	one, _ := o.Cut(context.Background(), "cutcutcut", "credit is used up")
+	return []appliance.Cut{one}
+}
+
+func (oneCall) Accounts() []appliance.Account {
+	phone := netip.MustParseAddrPort("192.168.1.7:5060")
+	return []appliance.Account{
+		{Name: "101@sip.example.net", Label: "Front desk", Kind: appliance.AccountExtension, Registrar: "carrier", Username: "auth101", Realm: "example", First: noon, Last: noon, Proven: noon,
+			Allowed: []string{"lan", "198.51.100.0/25"}, Sources: []appliance.AccountSource{{Address: phone, Agent: "Yealink\x1b[2J SIP-T46S", First: noon, Last: noon}},
+			Registrations: []appliance.Registration{{Contact: "sip:101@192.168.1.7", Source: phone, Until: noon.Add(time.Hour)}}},
+		{Name: "101@pbx", Kind: appliance.AccountExtension, Registrar: "pbx", First: noon, Last: noon, Failures: 7, Failed: noon},
+		{Name: "103", Label: "Nobody yet", Kind: appliance.AccountExtension, Allowed: []string{"203.0.113.64/26"}},
+	}
+}
+
+func (oneCall) Suspects(limit int) ([]appliance.Suspect, int) {
+	all := []appliance.Suspect{
+		{Source: netip.MustParsePrefix("198.51.100.66/32"), Seen: noon, State: "banned", Until: time.Now().Add(time.Hour), Why: "24 accounts tried in 60 s, none of them with success",
+			Accounts: 24, MaxAccounts: 20, Guesses: 1, MaxGuesses: 60, Window: 60, Bans: 2, Reliable: true},
+		{Source: netip.MustParsePrefix("2001:db8:66::/64"), Seen: noon, State: "counted", Accounts: 3, MaxAccounts: 20, Guesses: 9, MaxGuesses: 60, Window: 60, Slowed: []string{"101@pbx"}},
+	}
+	return all[:min(limit, 2)], 2
+}
+
+func (oneCall) Pardon(netip.Prefix) {}
+
+// Trace knows the messages of the blocked call alone.
+func (oneCall) Trace(callID string) appliance.Trace {
+	if callID != "1@pbx" {
+		return appliance.Trace{Messages: []appliance.Message{}, Note: "no messages are kept"}
+	}
+	pbx, box := netip.MustParseAddrPort("10.0.0.10:5060"), netip.MustParseAddrPort("10.0.0.1:5060")
+	const invite = "INVITE sip:0011252615550148@sip.carrier.example SIP/2.0\r\nCall-ID: 1@pbx\r\nSubject: \x1b[2Jx\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+	const refusal = "SIP/2.0 403 Forbidden\r\nCall-ID: 1@pbx\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+	return appliance.Trace{Messages: []appliance.Message{
+		{Time: noon, Transport: "udp", Remote: pbx, Local: box, Side: appliance.SideLAN, Peer: "pbx", Length: len(invite), Text: invite},
+		{Time: noon.Add(time.Millisecond), Sent: true, Repeats: 2, Last: noon.Add(time.Second), Transport: "udp", Remote: pbx, Local: box,
+			Side: appliance.SideLAN, Peer: "pbx", Length: len(refusal), Text: refusal},
+	}}
+}
+
+func (oneCall) Export() appliance.Export {
+	return appliance.Export{Address: "192.0.2.9:9060", Sent: 12, Dropped: 3, Trouble: "reach collector over tcp: no route"}
 }
 
 type amber struct{ box *control.Control }
@@ -122,15 +212,38 @@ func (a amber) Status() appliance.Status {
 		Site: a.box.State().Settings.Site.Name, Generation: a.box.Rules().Digest(), Checks: checks}
 }
 
+// noPost is the surroundings of an engine that has nobody to tell.
+type noPost struct{}
+
+func (noPost) Add(appliance.Notice) error         { return nil }
+func (noPost) Waiting() map[string]int            { return map[string]int{"mail": 2} }
+func (noPost) SetSecret(string, string) error     { return nil }
+func (noPost) Cut(string, string) error           { return nil }
+func (noPost) Exposure() (string, error)          { return "", nil }
+func (noPost) Strangers(string) ([]string, error) { return nil, nil }
+
+var begun = time.Now()
+
 // start serves a box and returns what ends it.
 func start(dir, socket string, web fetch.Config) (func(), error) {
-	disk, err := store.Open(filepath.Join(dir, "state"), store.Retention{Age: 1e6 * time.Hour, Rows: 100}, time.Now)
+	disk, err := store.Open(filepath.Join(dir, "state"), store.Retention{Age: 1e6 * time.Hour, Rows: 5000}, time.Now)
 	if err != nil {
 		return nil, err
 	}
+	return serve(disk, socket, web)
+}
+
+// serve serves a box on a store that is open already, and closes it at the end.
+func serve(disk *store.Store, socket string, web fetch.Config) (func(), error) {
 	log := slog.New(slog.DiscardHandler)
 	queue := control.NewQueue()
-	box := control.New(control.Hands{Gate: &unguarded{}, Documents: disk, Lists: disk, Records: disk, Network: surroundings{}, Web: fetch.New(web)}, queue, time.Now, log)
+	box := control.New(control.Hands{Gate: &unguarded{}, Documents: disk, Lists: disk, Records: disk, Network: surroundings{}, Web: fetch.New(web), Audits: disk}, queue, time.Now, log)
+	engine, err := watch.New(watch.Hands{Keeper: disk, Messenger: noPost{}, Cutter: noPost{}, Rules: box.Rules, Site: func() string { return "test" },
+		Now:    func() fraud.Moment { return fraud.Moment{Wall: time.Now(), Up: time.Since(begun)} },
+		Report: queue.Report, Facts: noPost{}}, log)
+	if err != nil {
+		return nil, errors.Join(err, disk.Close())
+	}
 	listener, err := control.Listen(socket)
 	if err := errors.Join(err, box.Start(), disk.Append(history())); err != nil {
 		return nil, errors.Join(err, disk.Close())
@@ -139,7 +252,9 @@ func start(dir, socket string, web fetch.Config) (func(), error) {
 		Destination: netip.MustParseAddrPort("203.0.113.1:5060"), VLAN: 7, Length: 460, Reason: appliance.ReasonSIPSource, Weight: 64})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- control.NewServer(box, oneCall{}, amber{box}, log).Serve(ctx, listener) }()
+	go func() {
+		done <- control.NewServer(box, oneCall{}, engine, amber{box}, &signed{}, log).Serve(ctx, listener)
+	}()
 	return func() {
 		cancel()
 		<-done
@@ -152,8 +267,11 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 func history() ([]appliance.Call, []appliance.Event) {
 	blocked := appliance.Call{
 		ID: "abcd2345", CallID: "1@pbx", Direction: appliance.Outbound, Use: "call", Start: noon, End: noon,
-		From: "101", Source: "10.0.0.10:5060", Dialled: "0011252615550148", Number: "+252615550148", Label: "Somalia", Trunk: "carrier",
+		From: "101", Source: "10.0.0.10:5060", Account: "101@sip.example.net", Attribution: appliance.AttributionDigest, Dialled: "0011252615550148", Number: "+252615550148", Label: "Somalia", Trunk: "carrier",
 		Verdict: appliance.Block, Reason: appliance.ReasonHighRisk, Rule: "+252", List: "high-risk", Why: "Somalia", Status: 403,
+		Tries: 2, Trail: &appliance.Trail{Serial: 7, Edition: "1a2b3c4d", Generation: "0123456789abcdef", Firmware: "v1.2.3",
+			Candidates: []appliance.Weighed{{Number: "+252615550148", Class: "international", Label: "Somalia",
+				Via: []string{"international prefix 0011"}, Reason: appliance.ReasonHighRisk, Rule: "+252", List: "high-risk"}}},
 	}
 	allowed := appliance.Call{
 		ID: "abzz2345", CallID: "2@pbx", Direction: appliance.Outbound, Use: "call", Start: noon.Add(time.Hour),

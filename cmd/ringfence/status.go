@@ -31,5 +31,12 @@ func (a *app) printStatus(s api.Status) {
 	}
 	v.table([]string{"CHECK", "LEVEL", "FINDING"}, rows)
 	v.line()
+	if e := s.Export; e.Address != "" {
+		line := fmt.Sprintf("%d copies of messages to %s, %d dropped", e.Sent, e.Address, e.Dropped)
+		if e.Trouble != "" {
+			line += ": " + e.Trouble
+		}
+		v.line(cell{line, dim})
+	}
 	v.line(cell{fmt.Sprintf("policy %d (%s), settings %s, rules %s", s.Policy.Serial, orDash(s.Policy.Issuer), s.Settings.Revision, s.Generation), dim})
 }
