@@ -91,3 +91,27 @@ func TestChartIsXML(t *testing.T) {
 		t.Error("the chart holds a mistake of formatting")
 	}
 }
+
+func TestMemoryIsDrawn(t *testing.T) {
+	samples := []Sample{{"calls", 0, 30}, {"calls", 500_000, 90}, {"calls", 1_000_000, 95.5}, {"<datagrams>", 0, 95}, {"<datagrams>", 1_000_000, 96}}
+	text := Memory(samples)
+	decoder := xml.NewDecoder(strings.NewReader(text))
+	for {
+		if _, err := decoder.Token(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("not XML: %v", err)
+		}
+	}
+	for _, want := range []string{"1,000,000", "&lt;datagrams&gt;", "prefers-color-scheme: dark", ">100<"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is not drawn", want)
+		}
+	}
+	if at := strings.Count(text, `class="line" d="M`); at != 4 { // two curves, two in the legend
+		t.Errorf("%d lines", at)
+	}
+	if strings.Contains(Memory(nil), "NaN") {
+		t.Error("an empty chart holds no numbers")
+	}
+}

@@ -19,7 +19,7 @@ import (
 
 // load makes calls as fast as they end, 100 at a time, and adds the rate (calls a
 // second) and the side's CPU time (seconds a call).
-func (b *bench) load(ctx context.Context, side proxy, kind, user string, all figures) error {
+func (b *bench) load(ctx context.Context, side proxy, kind, user string, all readings) error {
 	uri := "sip:" + user + "@" + peers.Provider
 	numbers := filepath.Join(b.lab.Logs, kind+".csv")
 	if err := os.WriteFile(numbers, fmt.Appendf(nil, "SEQUENTIAL\n%s;sip:101@%s\n", uri, peers.PBX), 0o644); err != nil {
@@ -68,12 +68,21 @@ func (b *bench) cpu(side proxy) float64 {
 	return total
 }
 
+// direct is the way to the provider without a proxy. It begins on the box, since
+// the egress lock lets nobody on the LAN speak SIP past the inspector: one hop is
+// missing in it, the same for either side.
+var direct = proxy{name: "direct", lan: peers.Provider + ":5060"}
+
 // latency times INVITE to 180 at an easy pace, and adds p50 and p99 in seconds.
 // sipp counts in milliseconds, so this client is our own.
-func (b *bench) latency(ctx context.Context, name, to string, all figures) error {
+func (b *bench) latency(ctx context.Context, side proxy, all readings) error {
+	name, to, host, address := side.name, side.lan, "pbx", peers.PBX
+	if len(side.pids) == 0 {
+		host, address = "box", peers.BoxWAN
+	}
 	var socket net.Conn
-	err := b.lab.Inside("pbx", func() (err error) {
-		local := &net.UDPAddr{IP: net.ParseIP(peers.PBX), Port: 5090}
+	err := b.lab.Inside(host, func() (err error) {
+		local := &net.UDPAddr{IP: net.ParseIP(address), Port: 5090}
 		remote, err := net.ResolveUDPAddr("udp", to)
 		if err != nil {
 			return err

@@ -25,10 +25,20 @@ func main() {
 	rounds := flag.Int("rounds", 5, "rounds, each of every measurement for either side")
 	calls := flag.Int("calls", 1500, "calls of one measurement under load")
 	probes := flag.Int("probes", 200, "calls of one measurement of latency")
+	profiled := flag.Bool("profile", false, "load ringfenced alone, built to write profiles, and print where its time goes")
+	only := flag.String("only", "", "with -profile: call or refused, for one sort of load")
+	held := flag.Int("memory", 0, "draw what ringfenced holds over so many calls, and over as many garbage datagrams, instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *rounds, *calls, *probes); err != nil {
+	do := func() error { return run(ctx, *rounds, *calls, *probes) }
+	switch {
+	case *held > 0:
+		do = func() error { return memory(ctx, *held) }
+	case *profiled:
+		do = func() error { return profile(ctx, *rounds, *calls, *probes, *only) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -50,7 +60,32 @@ type proxy struct {
 	pids []int
 }
 
-func run(ctx context.Context, rounds, calls, probes int) (err error) {
+func run(ctx context.Context, rounds, calls, probes int) error {
+	return within(ctx, func(ctx context.Context, lab *peers.Lab) error {
+		b := &bench{lab: lab, calls: calls, probes: probes}
+		version, err := b.raise(ctx)
+		if err != nil {
+			return err
+		}
+		all, err := b.measure(ctx, rounds)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(report(all, rounds, version), keep(lab, all)); err != nil {
+			return err
+		}
+		decisions, err := decision(ctx, lab.Root)
+		if err != nil {
+			return err
+		}
+		reportDecision(decisions)
+		return nil
+	})
+}
+
+// within opens a lab for do and takes it down again. Logs are kept where do
+// fails.
+func within(ctx context.Context, do func(context.Context, *peers.Lab) error) (err error) {
 	logs, err := os.MkdirTemp("", "ringfence-bench-")
 	if err != nil {
 		return err
@@ -70,42 +105,17 @@ func run(ctx context.Context, rounds, calls, probes int) (err error) {
 			err = fmt.Errorf("%w (logs in %s)", err, logs)
 		}
 	}()
-	b := &bench{lab: lab, calls: calls, probes: probes}
-	version, err := b.raise(ctx)
-	if err != nil {
-		return err
-	}
-	figures, err := b.measure(ctx, rounds)
-	if err != nil {
-		return err
-	}
-	return report(figures, rounds, version)
+	return do(ctx, lab)
 }
 
 // raise puts both proxies on the box and a provider behind them, and returns
 // kamailio's version.
 func (b *bench) raise(ctx context.Context) (string, error) {
-	if _, err := b.lab.Script(ctx, "down"); err != nil {
-		return "", err
-	}
-	if _, err := b.lab.Script(ctx, "up"); err != nil {
-		return "", err
-	}
-	if err := b.guardBoth(); err != nil {
-		return "", err
-	}
-	if _, err := b.lab.Script(ctx, "daemon", "start"); err != nil {
-		return "", err
-	}
-	var err error
-	if b.ringfence, err = b.daemon(); err != nil {
+	err := b.raiseOurs(ctx)
+	if err != nil {
 		return "", err
 	}
 	if b.kamailio, err = b.startKamailio(ctx); err != nil {
-		return "", err
-	}
-	if _, err = b.lab.Serve(ctx, peers.Script{Name: "provider", Host: "provider", Scenario: "ring",
-		Local: peers.Provider + ":5060", Quiet: true}); err != nil {
 		return "", err
 	}
 	out, err := b.lab.Command(ctx, "box", "kamailio", "-v").Output()
@@ -114,6 +124,30 @@ func (b *bench) raise(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("ask kamailio for its version: %w", err)
 	}
 	return words[2], nil
+}
+
+// raiseOurs puts ringfenced on the box and a provider behind it.
+func (b *bench) raiseOurs(ctx context.Context) error {
+	for _, step := range [...]string{"down", "up"} {
+		if _, err := b.lab.Script(ctx, step); err != nil {
+			return err
+		}
+	}
+	if err := b.guardBoth(); err != nil {
+		return err
+	}
+	if _, err := b.lab.Script(ctx, "daemon", "start"); err != nil {
+		return err
+	}
+	var err error
+	if b.ringfence, err = b.daemon(); err != nil {
+		return err
+	}
+	// Without its watchdog, sipp ends where it was late too often: a long run on a
+	// busy machine loses its provider.
+	_, err = b.lab.Serve(ctx, peers.Script{Name: "provider", Host: "provider", Scenario: "ring",
+		Local: peers.Provider + ":5060", Quiet: true, Options: []string{"-watchdog_interval", "0"}})
+	return err
 }
 
 // guardBoth adds kamailio's port to the guarded ones, so that the gate has the
@@ -135,12 +169,12 @@ func (b *bench) guardBoth() error {
 	return os.WriteFile(filepath.Join(b.lab.State(), "settings.json"), data, 0o600)
 }
 
-// figures are the measurements of all rounds, by name.
-type figures map[string][]float64
+// readings are the measurements of all rounds, by name.
+type readings map[string][]float64
 
-func (f figures) add(name string, value float64) { f[name] = append(f[name], value) }
+func (f readings) add(name string, value float64) { f[name] = append(f[name], value) }
 
-func (f figures) median(name string) float64 { return quantile(f[name], 0.5) }
+func (f readings) median(name string) float64 { return quantile(f[name], 0.5) }
 
 // quantile is the nearest-rank quantile of values, which must not be empty.
 func quantile(values []float64, q float64) float64 {
@@ -149,16 +183,16 @@ func quantile(values []float64, q float64) float64 {
 }
 
 // measure alternates between the sides, and turns the order round every round.
-func (b *bench) measure(ctx context.Context, rounds int) (figures, error) {
-	all := figures{}
+func (b *bench) measure(ctx context.Context, rounds int) (readings, error) {
+	all := readings{}
 	sides := []proxy{b.ringfence, b.kamailio}
 	for _, side := range sides { // warm up, unmeasured
-		if err := b.round(ctx, side, figures{}); err != nil {
+		if err := b.round(ctx, side, readings{}); err != nil {
 			return nil, err
 		}
 	}
 	for n := range rounds {
-		if err := b.latency(ctx, "direct", peers.Provider+":5060", all); err != nil {
+		if err := b.latency(ctx, direct, all); err != nil {
 			return nil, err
 		}
 		for _, side := range sides {
@@ -172,17 +206,37 @@ func (b *bench) measure(ctx context.Context, rounds int) (figures, error) {
 	return all, nil
 }
 
-func (b *bench) round(ctx context.Context, side proxy, all figures) error {
-	if err := b.load(ctx, side, "call", "+61255500101", all); err != nil {
+// The numbers that the load calls: one that either side lets pass, one on its list.
+const (
+	passes  = "+61255500101"
+	blocked = "0011252615550148"
+)
+
+func (b *bench) round(ctx context.Context, side proxy, all readings) error {
+	if err := b.load(ctx, side, "call", passes, all); err != nil {
 		return err
 	}
-	if err := b.load(ctx, side, "refused", "0011252615550148", all); err != nil {
+	if err := b.load(ctx, side, "refused", blocked, all); err != nil {
 		return err
 	}
-	return b.latency(ctx, side.name, side.lan, all)
+	return b.latency(ctx, side, all)
 }
 
-func report(f figures, rounds int, version string) error {
+// keep writes every measurement, for whoever wants to look closer: the ratios are
+// what is worth comparing.
+func keep(lab *peers.Lab, f readings) error {
+	folder := filepath.Join(lab.Root, results)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(f, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, "figures.json"), data, 0o644)
+}
+
+func report(f readings, rounds int, version string) error {
 	ratio := func(name string) float64 { return f.median("ringfence "+name) / f.median("kamailio "+name) }
 	added := func(name string) float64 {
 		direct := f.median("direct " + name)
