@@ -10,6 +10,8 @@ run: ## the lab with the box in it, and a prompt to play in (root)
 	@scripts/bootstrap run && scripts/play
 test: ## every test, race detector on, end-to-end ones included (root)
 	@scripts/bootstrap test && go test -race $(TESTFLAGS) ./...
+matrix: ## what real peers see of the box, as tables: a part of make test (root)
+	@scripts/bootstrap test && scripts/matrix
 test-kernels: ## the gate's tests on Debian's kernels in QEMU; ARCH=arm64, or ALL=1
 	@scripts/bootstrap kernels && scripts/test-kernels $(TESTFLAGS)
 bench: ## the gate and the inspector against their peers, in ratios (root)
@@ -25,4 +27,4 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 clean: ## remove build/
 	@rm -rf build
 
-.PHONY: help demo run test test-kernels bench generate lint build fuzz clean
+.PHONY: help demo run test matrix test-kernels bench generate lint build fuzz clean

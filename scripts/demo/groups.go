@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -20,6 +21,7 @@ type group struct {
 	local   string
 	remote  string
 	domain  string // host part of the Request-URI
+	from    string // who calls; empty for an extension of the PBX
 	options []string
 }
 
@@ -42,7 +44,7 @@ func groups() []group {
 	six := out("Australia, over IPv6", 5076, 10, "+61255500108")
 	six.domain, six.local, six.remote = "["+peers.Provider6+"]", "["+peers.PBX6+"]:5076", lan6
 	in := group{name: "inbound", users: []string{"101", "0255500100"}, calls: 20, host: "provider",
-		domain: peers.BoxWAN, local: peers.Provider + ":5077", remote: peers.BoxWAN + ":5060"}
+		domain: peers.BoxWAN, local: peers.Provider + ":5077", remote: peers.BoxWAN + ":5060", from: "sip:+61491570006@" + peers.Provider}
 	return []group{
 		out("Australia", 5070, 40, "0255500101", "+61255500102", "0011611300975707", "55500103"),
 		out("02 5261 5550, which resembles +252", 5071, 10, "0252615550"),
@@ -59,7 +61,7 @@ func (d *demo) place(ctx context.Context, g group) (result, error) {
 	var rows strings.Builder
 	rows.WriteString("SEQUENTIAL\n")
 	for _, user := range g.users {
-		fmt.Fprintf(&rows, "sip:%s@%s;sip:101@10.77.0.10\n", user, g.domain)
+		fmt.Fprintf(&rows, "sip:%s@%s;%s\n", user, g.domain, cmp.Or(g.from, "sip:101@"+peers.PBX))
 	}
 	if err := os.WriteFile(numbers, []byte(rows.String()), 0o644); err != nil {
 		return result{}, err

@@ -39,6 +39,12 @@ func built(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build the commands: %v\n%s", err, out)
 		return 1
 	}
+	// Whatever is built with the race detector sleeps for a second before it ends,
+	// which the command line of the box does hundreds of times here.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=20"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return m.Run()
 }
 
@@ -46,7 +52,7 @@ func built(m *testing.M) int {
 // set. A failed test shows the daemon's log.
 func raise(t *testing.T, start bool) *peers.Lab {
 	t.Helper()
-	name := strings.ToLower(fmt.Sprintf("e2e-%d-%s", os.Getpid(), strings.TrimPrefix(t.Name(), "Test")))
+	name := strings.ToLower(fmt.Sprintf("e2e-%d-%s", os.Getpid(), strings.ReplaceAll(strings.TrimPrefix(t.Name(), "Test"), "/", "-")))
 	lab, err := peers.Open(name[:min(len(name), 32)], bin, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
