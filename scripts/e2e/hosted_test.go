@@ -179,7 +179,7 @@ func (h *hosted) day() {
 	if m := h.ask(h.phones[0], "INVITE", h.number("0011252615550148"), "100", "bad", 1); status(m) != "403" {
 		h.t.Errorf("a forbidden call: answered %s", status(m))
 	}
-	h.gateway.never("a forbidden call", func(m heard) bool { return strings.Contains(m.text, "252") })
+	h.gateway.never("a forbidden call", mentions("252615550148"))
 
 	h.gateway.send(h.Lab, "provider", h.provider.at, h.gateway.request("INVITE", h.number("101"), "<sip:0298765432@x.example>;tag=g", h.numberOf("101"), "in", 1, "Contact: "+h.gateway.contact("gw")))
 	h.phones[1].find("its call", requestOf("in", "INVITE"))

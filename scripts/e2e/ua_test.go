@@ -297,6 +297,12 @@ func responseTo(callID, method, class string) func(heard) bool {
 	}
 }
 
+// mentions says whether a message holds a number, hyphens aside: the whole of it, for
+// three digits alone are in a branch, too, sooner or later.
+func mentions(digits string) func(heard) bool {
+	return func(m heard) bool { return strings.Contains(strings.ReplaceAll(m.text, "-", ""), digits) }
+}
+
 func requestOf(callID, method string) func(heard) bool {
 	return func(m heard) bool { return strings.HasPrefix(m.text, method+" ") && field(m.text, "Call-ID") == callID }
 }
