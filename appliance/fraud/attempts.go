@@ -7,11 +7,11 @@ import "time"
 type attempts struct {
 	ring []uint64
 	next int
-	all  map[uint64]Outcome
+	all  map[uint64]*Outcome // nil for one that passed: most do, and small is quick
 }
 
 func newAttempts(n int) attempts {
-	return attempts{ring: make([]uint64, n), all: make(map[uint64]Outcome)}
+	return attempts{ring: make([]uint64, n), all: make(map[uint64]*Outcome)}
 }
 
 // seen returns the outcome of an earlier INVITE of the same attempt. An empty key
@@ -21,7 +21,10 @@ func (a *attempts) seen(key string) (Outcome, bool) {
 		return Outcome{}, false
 	}
 	out, ok := a.all[hashOf(key)]
-	return out, ok
+	if out == nil {
+		return Outcome{Verdict: Pass}, ok
+	}
+	return *out, ok
 }
 
 func (a *attempts) note(key string, out Outcome) {
@@ -34,8 +37,13 @@ func (a *attempts) note(key string, out Outcome) {
 		a.ring[a.next] = hash
 		a.next = (a.next + 1) % len(a.ring)
 	}
-	out.Actions = nil
-	a.all[hash] = out
+	if out.Verdict == Pass {
+		a.all[hash] = nil
+		return
+	}
+	kept := out
+	kept.Actions = nil
+	a.all[hash] = &kept
 }
 
 // rang is the numbers that rang once and were gone: the bait of call-back fraud.
