@@ -144,6 +144,10 @@ const (
 	LAN4 = "192.0.2.2" // a host behind the box
 )
 
+// gateway is the hardware address of every wan's peer: no random one, by which tests
+// would take its own chatter for a packet of theirs.
+const gateway = "02:00:00:00:00:02"
+
 // MAC is the hardware address of every wan.
 func MAC() []byte { return []byte{2, 0, 0, 0, 0, 1} }
 
@@ -172,14 +176,14 @@ func (y *Yard) furnish(box *Box, far string) error {
 	outside := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), y.Outside.file.Fd())
 	mac := net.HardwareAddr(MAC()).String()
 	for _, line := range []string{
-		"link add wan address " + mac + " type veth peer name " + far + " netns " + outside,
+		"link add wan address " + mac + " type veth peer name " + far + " address " + gateway + " netns " + outside,
 		"link add lan type bridge",
 		"address add " + WAN4 + "/24 dev wan",
 		"address add " + WAN6 + "/64 dev wan nodad",
 		"address add 192.0.2.1/24 dev lan",
 		"link set wan up",
 		"link set lan up",
-		"neighbour add 198.51.100.2 lladdr 02:00:00:00:00:02 nud permanent dev wan",
+		"neighbour add 198.51.100.2 lladdr " + gateway + " nud permanent dev wan",
 		"neighbour add " + LAN4 + " lladdr 02:00:00:00:00:03 nud permanent dev lan",
 		"route add default via 198.51.100.2",
 	} {
