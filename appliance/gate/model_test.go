@@ -19,7 +19,9 @@ var (
 
 const (
 	batch    = 250 // frames between two readings of the counters, in one story
-	perGuard = 8   // stories under one perimeter
+	perGuard = 8   // stories under one perimeter, where a run is long
+	// leastGuards is how many perimeters a worker has, about: fewer leave some reason out.
+	leastGuards = 40
 	// moment is how long a story may take: a second refills a limit.
 	moment = 900 * time.Millisecond
 )
@@ -85,8 +87,9 @@ type comparison struct {
 func (c *comparison) run(frames int) {
 	c.reached = map[appliance.Reason]int{}
 	frames -= c.under(rules.Guard{}, 1) // one in twenty is empty: a short run may draw none
+	stories := min(perGuard, frames/batch/leastGuards+1)
 	for frames > 0 {
-		frames -= c.under(randomGuard(c.random), min(perGuard, frames/batch+1))
+		frames -= c.under(randomGuard(c.random), stories)
 	}
 }
 
