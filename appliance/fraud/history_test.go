@@ -61,3 +61,32 @@ func TestCalibrate(t *testing.T) {
 		t.Errorf("with a higher threshold: %+v, %v", report, err)
 	}
 }
+
+// TestReportCountsCallsOnce: a call that a rule stops for its extension, its trunk
+// and the site is one call.
+func TestReportCountsCallsOnce(t *testing.T) {
+	history := "start,answer,end,direction,from,dialled\n"
+	for n := range 20 {
+		history += fmt.Sprintf("2026-11-16T10:00:%02dZ,2026-11-16T10:00:%02dZ,2026-11-16T10:05:00Z,outbound,201,+44207946%04d\n", n, n, n)
+	}
+	rows, err := ParseHistory(strings.NewReader(history), judged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := Calibrate(Defaults(), rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range report.Rules {
+		numbers := map[string]bool{}
+		for _, f := range rule.Stopped {
+			numbers[f.Number] = true
+		}
+		if len(numbers) != len(rule.Stopped) {
+			t.Errorf("%s stopped %d calls of %d different ones", rule.Rule, len(rule.Stopped), len(numbers))
+		}
+	}
+	if top := report.Rules[0]; top.Rule != RuleConcurrent || len(top.Stopped) != 18 {
+		t.Errorf("%s stopped %d, want concurrent and 18", top.Rule, len(top.Stopped))
+	}
+}

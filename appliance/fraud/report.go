@@ -88,11 +88,15 @@ func (r *Report) trial(config Config, rows []Row) error {
 	return nil
 }
 
-// add counts a finding. Holds are warnings that stop a call.
+// add counts a finding. Holds are warnings that stop a call. A call that a rule stops
+// for its extension, its trunk and the site is one call.
 func (r *RuleReport) add(f Finding) {
 	held := f.Rule == RuleCallback || f.Rule == RuleNovelty && f.Level == Warning
 	if f.Level < Critical && !held {
 		r.Warnings++
+		return
+	}
+	if last := len(r.Stopped) - 1; last >= 0 && f.Call != "" && r.Stopped[last].Call == f.Call {
 		return
 	}
 	if len(r.Stopped) < maxStopped {
