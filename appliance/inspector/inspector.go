@@ -127,8 +127,8 @@ func (i *Inspector) Run(ctx context.Context) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var tasks sync.WaitGroup
-	tasks.Go(func() { i.reap(serving) })
-	tasks.Go(func() { i.watchTrunks(serving) })
+	tasks.Go(func() { i.atEachSweep(serving, i.sweep) })
+	tasks.Go(func() { i.atEachSweep(serving, i.probeTrunks) })
 	tasks.Go(func() {
 		defer stop()
 		i.drain(ctx)

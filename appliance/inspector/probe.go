@@ -1,7 +1,6 @@
 package inspector
 
 import (
-	"context"
 	"math/rand/v2"
 	"strconv"
 	"sync/atomic"
@@ -11,20 +10,6 @@ import (
 	"github.com/ringfence/ringfence/appliance/inspector/message"
 	"github.com/ringfence/ringfence/appliance/settings"
 )
-
-// watchTrunks asks idle targets whether they are there, until ctx ends.
-func (i *Inspector) watchTrunks(ctx context.Context) {
-	ticker := time.NewTicker(i.bounds.sweep)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			i.probeTrunks(i.now())
-		}
-	}
-}
 
 // probeTrunks sends OPTIONS to every target that has been idle for long enough.
 // No answer is waited for, so that a target that is silent delays no other.

@@ -7,9 +7,8 @@ import (
 	"github.com/ringfence/ringfence/appliance"
 )
 
-// reap ends what nobody ends: INVITEs that ring for ever, dialogs without a BYE,
-// registrations that were not refreshed.
-func (i *Inspector) reap(ctx context.Context) {
+// atEachSweep does something again and again, until ctx ends.
+func (i *Inspector) atEachSweep(ctx context.Context, do func(now time.Time)) {
 	ticker := time.NewTicker(i.bounds.sweep)
 	defer ticker.Stop()
 	for {
@@ -17,11 +16,13 @@ func (i *Inspector) reap(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			i.sweep(i.now())
+			do(i.now())
 		}
 	}
 }
 
+// sweep ends what nobody ends: INVITEs that ring for ever, dialogs without a BYE,
+// registrations that were not refreshed.
 func (i *Inspector) sweep(now time.Time) {
 	defer i.catch()
 	for _, r := range i.relays.due(now) {

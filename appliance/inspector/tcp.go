@@ -19,6 +19,11 @@ const acceptPause = 100 * time.Millisecond
 // serveTCP accepts on one listener until it is closed.
 func (d *door) serveTCP(ctx context.Context, acceptor *net.TCPListener, secure bool) {
 	port := acceptor.Addr().(*net.TCPAddr).AddrPort().Port()
+	acceptAll(ctx, acceptor, func(conn *net.TCPConn) { d.accept(conn, port, secure) })
+}
+
+// acceptAll hands over each connection of a listener until that is closed.
+func acceptAll(ctx context.Context, acceptor *net.TCPListener, take func(*net.TCPConn)) {
 	for {
 		conn, err := acceptor.AcceptTCP()
 		if errors.Is(err, net.ErrClosed) {
@@ -32,7 +37,7 @@ func (d *door) serveTCP(ctx context.Context, acceptor *net.TCPListener, secure b
 				continue
 			}
 		}
-		d.accept(conn, port, secure)
+		take(conn)
 	}
 }
 

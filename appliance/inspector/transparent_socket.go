@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -119,30 +118,12 @@ func (d *door) serveThrough(ctx context.Context) {
 		d.tasks.Go(func() { d.serveUDP(socket) })
 	}
 	for _, acceptor := range d.through.acceptors {
-		d.tasks.Go(func() { d.serveThroughTCP(ctx, acceptor) })
+		d.tasks.Go(func() { acceptAll(ctx, acceptor, d.acceptThrough) })
 	}
 }
 
-// serveThroughTCP accepts connections that were made to other hosts. Their local
-// address is that host's.
-func (d *door) serveThroughTCP(ctx context.Context, acceptor *net.TCPListener) {
-	for {
-		conn, err := acceptor.AcceptTCP()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(acceptPause):
-				continue
-			}
-		}
-		d.acceptThrough(conn)
-	}
-}
-
+// acceptThrough admits a connection that was made to another host, which its local
+// address is.
 func (d *door) acceptThrough(conn *net.TCPConn) {
 	local, remote := unmapped(conn.LocalAddr()), unmapped(conn.RemoteAddr())
 	if !d.inside.welcome(remote) {

@@ -97,18 +97,7 @@ func (a *app) printTrail(c appliance.Call) {
 func weighedRows(c appliance.Call) [][]cell {
 	var rows [][]cell
 	for _, one := range c.Trail.Candidates {
-		why := one.Reason.Sentence()
-		if one.Rule != "" {
-			why = fmt.Sprintf("%s (%s in %s)", why, one.Rule, one.List)
-		}
-		weight := plain
-		if one.Number == c.Number {
-			weight = bold // the one that decided
-		}
-		rows = append(rows, []cell{
-			{orDash(one.Number), weight}, {orDash(one.Class), plain}, {orDash(one.Label), plain},
-			{either(strings.Join(one.Via, ", then "), "as dialled"), plain}, verdictCell(one.Verdict), {why, plain},
-		})
+		rows = append(rows, candidateRow(one, c.Number))
 	}
 	return rows
 }

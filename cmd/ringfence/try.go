@@ -63,18 +63,23 @@ func (a *app) printTried(asked string, t api.Tried) {
 func candidateRows(t api.Tried) [][]cell {
 	var rows [][]cell
 	for _, one := range t.Candidates {
-		why := one.Reason.Sentence()
-		if one.Rule != "" {
-			why = fmt.Sprintf("%s (%s in %s)", why, one.Rule, one.List)
-		}
-		weight := plain
-		if one.Number == t.Number {
-			weight = bold // the one that decided
-		}
-		rows = append(rows, []cell{
-			{orDash(one.Number), weight}, {orDash(one.Class), plain}, {orDash(one.Label), plain},
-			{either(strings.Join(one.Via, ", then "), "as dialled"), plain}, verdictCell(one.Verdict), {why, plain},
-		})
+		rows = append(rows, candidateRow(appliance.Weighed(one), t.Number))
 	}
 	return rows
+}
+
+// candidateRow shows what a dialled string can mean, and stresses what decided.
+func candidateRow(one appliance.Weighed, decided string) []cell {
+	why := one.Reason.Sentence()
+	if one.Rule != "" {
+		why = fmt.Sprintf("%s (%s in %s)", why, one.Rule, one.List)
+	}
+	weight := plain
+	if one.Number == decided {
+		weight = bold
+	}
+	return []cell{
+		{orDash(one.Number), weight}, {orDash(one.Class), plain}, {orDash(one.Label), plain},
+		{either(strings.Join(one.Via, ", then "), "as dialled"), plain}, verdictCell(one.Verdict), {why, plain},
+	}
 }
