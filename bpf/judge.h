@@ -290,20 +290,37 @@ static __always_inline int judge_guarded(context *ctx, struct packet *p, const s
 	return otherwise;
 }
 
-/* One image judges the whole of a packet, whatever is published meanwhile. */
-static __always_inline int judge_ports(context *ctx, struct packet *p, const struct image *image,
-				       struct room *room)
+/* What a guarded port says of a packet, or GO_ON where nobody guards its port. */
+static __always_inline int judge_service(context *ctx, struct packet *p, const struct image *image,
+					 struct room *room)
 {
 	__u32 service;
 
+	if (unlikely(!image)) {
+		int reason = judge_without_rules(p->port);
+
+		return reason == REASON_NOT_GUARDED ? GO_ON : reason;
+	}
+	service = service_of(image, p->port);
+	return service ? judge_guarded(ctx, p, image, service - 1, room) : GO_ON;
+}
+
+/*
+ * One image judges the whole of a packet, whatever is published meanwhile. Cuts
+ * come after what guarded ports drop anyway: a flood of that need not ask for them.
+ */
+static __always_inline int judge_ports(context *ctx, struct packet *p, const struct image *image,
+				       struct room *room)
+{
+	int reason = judge_service(ctx, p, image, room);
+
+	if (reason >= 0 && reason < REASON_NOT_IP)
+		return reason;
 	if (p->protocol == IPPROTO_UDP && unlikely(cuts_in_force()) && is_cut(ctx, p, 0))
 		return REASON_MEDIA_CUT;
-	if (unlikely(!image))
-		return judge_without_rules(p->port);
-	service = service_of(image, p->port);
-	if (service)
-		return judge_guarded(ctx, p, image, service - 1, room);
-	return judge_unguarded(ctx, p, image, room);
+	if (reason != GO_ON)
+		return reason;
+	return image ? judge_unguarded(ctx, p, image, room) : REASON_NOT_GUARDED;
 }
 
 /* ---- tunnels -------------------------------------------------------------- */

@@ -106,42 +106,39 @@ static __always_inline struct tally *count(enum reason reason, __u32 length)
 	return tally;
 }
 
-/* Samples the packet where the budget allows it. */
-static __always_inline void show(context *ctx, struct packet *p, enum reason reason,
-				 const struct control *control, struct tally *tally)
-{
-	__u64 weight = spend(tally, control, p->mix);
+/* What the budget allows for a packet: whose sample it would be, or none. */
+struct due {
+	struct tally *tally;
+	__u64 weight;
+};
 
-	if (unlikely(weight) && !sample(ctx, p, reason, weight))
-		cell_of(tally, p->mix)->skipped =
-			weight; /* no room: the next one stands for it too */
+/* Counts a packet and turns its reason into the verdict. */
+static __always_inline int settle(context *ctx, enum reason reason, __u32 length, __u32 mix,
+				  struct due *due)
+{
+	const struct control *control = current_control();
+	int verdict = reason >= REASON_NOT_IP ? VERDICT_PASS : VERDICT_DROP;
+
+	due->weight = 0;
+	if (!control)
+		return verdict;
+	if (verdict == VERDICT_DROP && unlikely(control->exempt[0]) &&
+	    is_exempt(control, ctx->ingress_ifindex)) {
+		count(REASON_EXEMPT, length);
+		return VERDICT_PASS;
+	}
+	due->tally = count(reason, length);
+	if (due->tally && (verdict == VERDICT_DROP || reason == REASON_MEDIA_OBSERVED))
+		due->weight = spend(due->tally, control, mix);
+	return verdict;
 }
 
-static __always_inline int leave(context *ctx, struct packet *p, enum reason reason)
+/* Samples the packet, which is due. */
+static __always_inline void show(context *ctx, const struct packet *p, enum reason reason,
+				 const struct due *due)
 {
-	const struct control *control;
-	struct tally *tally;
-
-	if (unlikely(!p->ip))
-		p->length = frame_length(ctx);
-	if (reason >= REASON_NOT_IP) {
-		tally = count(reason, p->length);
-		control = current_control();
-		if (unlikely(reason == REASON_MEDIA_OBSERVED) && tally && control)
-			show(ctx, p, reason, control, tally);
-		return VERDICT_PASS;
-	}
-	control = current_control();
-	if (!control)
-		return VERDICT_DROP;
-	if (unlikely(control->exempt[0]) && is_exempt(control, ctx->ingress_ifindex)) {
-		count(REASON_EXEMPT, p->length);
-		return VERDICT_PASS;
-	}
-	tally = count(reason, p->length);
-	if (tally)
-		show(ctx, p, reason, control, tally);
-	return VERDICT_DROP;
+	if (!sample(ctx, p, reason, due->weight)) /* no room: the next one stands for it too */
+		cell_of(due->tally, p->mix)->skipped = due->weight;
 }
 
 /* What a sample needs of a plain packet. */
@@ -160,12 +157,43 @@ static __always_inline struct packet whole_of(context *ctx, const struct plain *
 	return p;
 }
 
+/* A drop needs no more of a plain packet than registers hold, but for a sample. */
+static __always_inline int leave_plain(context *ctx, const struct plain *plain, __u32 mix,
+				       enum reason reason)
+{
+	struct due due;
+	int verdict = settle(ctx, reason, linear_length(ctx), mix, &due);
+
+	if (unlikely(due.weight)) {
+		struct packet p = whole_of(ctx, plain, mix);
+
+		show(ctx, &p, reason, &due);
+	}
+	return verdict;
+}
+
+/* The way of all that is not plain, or has to be looked at. */
+static __always_inline int judge_and_leave(context *ctx)
+{
+	struct packet p = { .length = linear_length(ctx), .vlan = stripped_vlan(ctx) };
+	struct room room;
+	struct due due;
+	int reason = judge(ctx, &p, &room), verdict;
+
+	if (unlikely(!p.ip))
+		p.length = frame_length(ctx);
+	if (reason < REASON_NOT_IP || reason == REASON_MEDIA_OBSERVED)
+		p.mix = mix_packet(ctx, &p);
+	verdict = settle(ctx, reason, p.length, p.mix, &due);
+	if (unlikely(due.weight))
+		show(ctx, &p, reason, &due);
+	return verdict;
+}
+
 /* What a frame that arrives on the WAN goes through. */
 static __always_inline int guard(context *ctx)
 {
 	struct plain plain;
-	struct packet p;
-	struct room room;
 	__u32 mix = 0;
 	int reason = shortcut(ctx, &plain, &mix);
 
@@ -173,15 +201,5 @@ static __always_inline int guard(context *ctx)
 		count(reason, linear_length(ctx));
 		return VERDICT_PASS;
 	}
-	if (likely(reason >= 0)) {
-		p = whole_of(ctx, &plain, mix);
-	} else {
-		__builtin_memset(&p, 0, sizeof(p));
-		p.length = linear_length(ctx);
-		p.vlan = stripped_vlan(ctx);
-		reason = judge(ctx, &p, &room);
-		if (reason < REASON_NOT_IP || reason == REASON_MEDIA_OBSERVED)
-			p.mix = mix_packet(ctx, &p);
-	}
-	return leave(ctx, &p, reason);
+	return reason >= 0 ? leave_plain(ctx, &plain, mix, reason) : judge_and_leave(ctx);
 }

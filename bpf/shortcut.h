@@ -127,7 +127,7 @@ static __always_inline void read_plain_source(const struct plain *p, struct addr
 	a->low = __builtin_bswap64(*(const __u64 *)&ip6->source[2]);
 }
 
-/* A flood must not take the long way because some other call was cut. */
+/* Calls must not take the long way because some other one was cut. */
 static __always_inline int plain_may_be_cut(const struct plain *p)
 {
 	const struct control *control;
@@ -198,16 +198,11 @@ static __always_inline int plain_guarded(struct plain *p, const struct image *im
 	return plain_shut(p, image, &source, class, service);
 }
 
-static __always_inline int shortcut(context *ctx, struct plain *p, __u32 *mix)
+static __always_inline int plain_ports(context *ctx, struct plain *p, __u32 *mix)
 {
-	const struct image *image;
+	const struct image *image = current_image();
 	__u32 service;
 
-	if (!read_plain(ctx, p))
-		return GO_SLOW;
-	if (unlikely(plain_may_be_cut(p)))
-		return GO_SLOW;
-	image = current_image();
 	if (!image)
 		return GO_SLOW;
 	service = service_of(image, p->port);
@@ -216,4 +211,16 @@ static __always_inline int shortcut(context *ctx, struct plain *p, __u32 *mix)
 	if ((p->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN || plain_may_speak(ctx, p, image))
 		return GO_SLOW;
 	return REASON_NOT_GUARDED;
+}
+
+static __always_inline int shortcut(context *ctx, struct plain *p, __u32 *mix)
+{
+	int reason;
+
+	if (!read_plain(ctx, p))
+		return GO_SLOW;
+	reason = plain_ports(ctx, p, mix);
+	if (reason < REASON_NOT_IP || likely(!plain_may_be_cut(p)))
+		return reason;
+	return GO_SLOW;
 }

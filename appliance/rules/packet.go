@@ -97,23 +97,38 @@ func (g Guard) judgeTunnel(p packet, m *Memory, where place) appliance.Reason {
 	return g.judgePacket(family, inner, m, within)
 }
 
+// judgePorts asks for cuts after what guarded ports drop anyway, so that a flood
+// of that need not.
 func (g Guard) judgePorts(p packet, m *Memory) appliance.Reason {
-	if m.isCut(p.flow()) {
+	reason, guarded := g.judgeService(p, m)
+	switch {
+	case guarded && reason.Verdict() == appliance.Block:
+		return reason
+	case m.isCut(p.flow()):
 		return appliance.ReasonMediaCut
+	case guarded:
+		return reason
+	case g.empty():
+		return appliance.ReasonNotGuarded
 	}
+	return g.judgeUnguarded(p, m)
+}
+
+// judgeService judges a packet to a guarded port, and reports whether it is one.
+func (g Guard) judgeService(p packet, m *Memory) (reason appliance.Reason, guarded bool) {
 	if g.empty() {
-		return choose(slices.Contains(StandardPorts(), p.to), appliance.ReasonNoRules, appliance.ReasonNotGuarded)
+		return appliance.ReasonNoRules, slices.Contains(StandardPorts(), p.to)
 	}
 	service, guarded := g.service(p.to)
 	switch {
 	case !guarded:
-		return g.judgeUnguarded(p, m)
+		return 0, false
 	case service == ServiceOpen:
-		return g.judgeOpen(p, m)
+		return g.judgeOpen(p, m), true
 	case g.grants(p.source, service):
-		return g.judgeAllowed(p, service, m)
+		return g.judgeAllowed(p, service, m), true
 	}
-	return g.judgeStranger(p, service, m)
+	return g.judgeStranger(p, service, m), true
 }
 
 // judgeUnguarded keeps known evil from opening connections, and requests of
