@@ -133,42 +133,36 @@ static __always_inline int settle(context *ctx, enum reason reason, __u32 length
 	return verdict;
 }
 
-/* Samples the packet, which is due. */
-static __always_inline void show(context *ctx, const struct packet *p, enum reason reason,
-				 const struct due *due)
+/* A sample that found no room: the next one stands for it too. */
+static __always_inline void owe(const struct due *due, __u32 mix)
 {
-	if (!sample(ctx, p, reason, due->weight)) /* no room: the next one stands for it too */
-		cell_of(due->tally, p->mix)->skipped = due->weight;
+	cell_of(due->tally, mix)->skipped = due->weight;
 }
 
-/* What a sample needs of a plain packet. */
-static __always_inline struct packet whole_of(context *ctx, const struct plain *plain, __u32 mix)
+/* sample of a plain packet. What it needs of it is put together here alone. */
+__noinline int sample_plain(context *ctx, __u32 version, __u32 protocol, __u32 reason, __u64 weight)
 {
 	struct packet p = {
 		.length = linear_length(ctx),
 		.ip = sizeof(struct ethernet),
-		.l4 = plain->l4 - (const void *)(long)ctx->data,
-		.mix = mix,
+		.l4 = sizeof(struct ethernet) +
+		      (version == 4 ? sizeof(struct ipv4) : sizeof(struct ipv6)),
 		.vlan = stripped_vlan(ctx),
-		.version = plain->version,
-		.protocol = plain->protocol,
+		.version = version,
+		.protocol = protocol,
 	};
 
-	return p;
+	return sample(ctx, &p, reason, weight);
 }
 
-/* A drop needs no more of a plain packet than registers hold, but for a sample. */
-static __always_inline int leave_plain(context *ctx, const struct plain *plain, __u32 mix,
+static __always_inline int leave_plain(context *ctx, const struct plain *p, __u32 mix,
 				       enum reason reason)
 {
 	struct due due;
 	int verdict = settle(ctx, reason, linear_length(ctx), mix, &due);
 
-	if (unlikely(due.weight)) {
-		struct packet p = whole_of(ctx, plain, mix);
-
-		show(ctx, &p, reason, &due);
-	}
+	if (unlikely(due.weight) && !sample_plain(ctx, p->version, p->protocol, reason, due.weight))
+		owe(&due, mix);
 	return verdict;
 }
 
@@ -178,15 +172,16 @@ static __always_inline int judge_and_leave(context *ctx)
 	struct packet p = { .length = linear_length(ctx), .vlan = stripped_vlan(ctx) };
 	struct room room;
 	struct due due;
+	__u32 mix = 0;
 	int reason = judge(ctx, &p, &room), verdict;
 
 	if (unlikely(!p.ip))
 		p.length = frame_length(ctx);
 	if (reason < REASON_NOT_IP || reason == REASON_MEDIA_OBSERVED)
-		p.mix = mix_packet(ctx, &p);
-	verdict = settle(ctx, reason, p.length, p.mix, &due);
-	if (unlikely(due.weight))
-		show(ctx, &p, reason, &due);
+		mix = mix_packet(ctx, &p);
+	verdict = settle(ctx, reason, p.length, mix, &due);
+	if (unlikely(due.weight) && !sample(ctx, &p, reason, due.weight))
+		owe(&due, mix);
 	return verdict;
 }
 

@@ -35,7 +35,6 @@ struct packet {
 	__u32 l4;      /* the ports, 0 if unread */
 	__u32 payload; /* of TCP and UDP, 0 if there is none to look at */
 	__be32 id;     /* of fragments */
-	__u32 mix;     /* of the source, 0 if unknown: shares out the sample budget */
 	__be16 type;
 	__be16 port; /* destination */
 	__u16 vlan;

@@ -1,8 +1,6 @@
 package gate
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -82,33 +80,6 @@ func TestBothEndsHaveTheSameServices(t *testing.T) {
 			t.Errorf("service %d is %d in the kernel", ours[i], kernel)
 		}
 	}
-}
-
-// verified is how many instructions the verifier walked to prove the program.
-func (p program) verified() uint32 {
-	p.Helper()
-	info, err := p.Gate.Info()
-	check(p, err)
-	count, _ := info.VerifiedInstructions()
-	return count
-}
-
-// Small CPUs take a second for some hundred thousand instructions, while the site
-// has no gate.
-func TestVerifierEffort(t *testing.T) {
-	p := loadProgram(t)
-	got := p.verified()
-	t.Logf("the verifier walked %d instructions of gate %s", got, p.fingerprint()) // scripts/test-kernels reads this
-	if got > 60_000 {
-		t.Error("that is more than 60,000")
-	}
-}
-
-// fingerprint tells builds of the gate apart.
-func (p program) fingerprint() string {
-	p.Helper()
-	digest := sha256.Sum256([]byte(fmt.Sprint(p.gate.specs.gate.Programs[bpf.GateProgGate].Instructions)))
-	return hex.EncodeToString(digest[:8])
 }
 
 // encapsulations are the ways to wrap a packet that must make no difference.

@@ -126,9 +126,11 @@ func TestCutJudges(t *testing.T) {
 	}
 	m := &Memory{Now: moment}
 	m.Cut(appliance.MediaKey{Remote: address(provider), RemotePort: 9000}, long)
+	m.Cut(appliance.MediaKey{Remote: address(stranger), RemotePort: 9000}, long)
 	judgeAll(t, guarded(), m, []step{
 		{"TCP", frame4(provider, 6, tcp(9000, 4000, ack, "")), notGuarded},
 		{"even to a guarded port", in(9000, 5060), cut},
+		{"but for what that drops anyway", frame4(stranger, 17, udp(9000, 5060, "anything")), appliance.ReasonSIPSource},
 		{"the first fragment", ether("0800", v4(provider, 17, 7, 0x2000, "", udp(9000, 4000, speech))), cut},
 		{"and the second", ether("0800", v4(provider, 17, 7, 1, "", []byte(speech))), appliance.ReasonFragmentDropped},
 	})
