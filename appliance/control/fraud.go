@@ -13,6 +13,7 @@ import (
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/audit"
 	"github.com/ringfence/ringfence/appliance/control/api"
+	"github.com/ringfence/ringfence/appliance/feed"
 	"github.com/ringfence/ringfence/appliance/fraud"
 	"github.com/ringfence/ringfence/appliance/rules"
 )
@@ -37,6 +38,12 @@ type Watch interface {
 	Spent() []fraud.Spent
 	SetRates(csv []byte, currency string) (int, error)
 	Rates() (prefixes int, currency string)
+	// SetCountries puts the statistics of a registry in force, which tell the
+	// country of addresses.
+	SetCountries(statistics []byte) (feed.Atlas, error)
+	ForgetCountries(registry string) error
+	// Countries returns those in force, by registry.
+	Countries() []feed.Atlas
 	// Config is what the engine is told, with the deck in force.
 	Config() fraud.Config
 	TestNotice(by string)
@@ -95,6 +102,10 @@ func (s *Server) getFraud(_ http.ResponseWriter, r *http.Request) (any, error) {
 	slices.Reverse(findings)
 	out.Findings = findingsOf(findings[:min(limit, len(findings))])
 	out.Rates, out.Currency = s.watch.Rates()
+	out.Registries = []api.Registry{}
+	for _, atlas := range s.watch.Countries() {
+		out.Registries = append(out.Registries, registryOf(atlas))
+	}
 	return out, nil
 }
 
@@ -253,6 +264,33 @@ func (s *Server) putRates(_ http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	s.audit("", "rates", currency, fmt.Sprintf("%d prefixes", prefixes))
 	return api.Rates{Prefixes: prefixes, Currency: currency}, nil
+}
+
+func registryOf(atlas feed.Atlas) api.Registry {
+	return api.Registry{Registry: atlas.Registry, Serial: atlas.Serial, Countries: len(atlas.Countries), Networks: atlas.Networks()}
+}
+
+func (s *Server) putCountries(_ http.ResponseWriter, r *http.Request) (any, error) {
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	atlas, err := s.watch.SetCountries(data)
+	if err != nil {
+		return nil, err
+	}
+	out := registryOf(atlas)
+	s.audit("", "countries", out.Registry, fmt.Sprintf("serial %s: %d networks in %d countries", out.Serial, out.Networks, out.Countries))
+	return out, nil
+}
+
+func (s *Server) deleteCountries(_ http.ResponseWriter, r *http.Request) (any, error) {
+	registry := r.PathValue("registry")
+	if err := s.watch.ForgetCountries(registry); err != nil {
+		return nil, err
+	}
+	s.audit("", "countries", registry, "removed")
+	return api.Nothing{}, nil
 }
 
 // postReplay runs a history through an engine of its own, told what the running one

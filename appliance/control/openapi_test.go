@@ -217,6 +217,11 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 		{"DELETE", "/releases/+252615550148", "", 404},
 		{"PUT", "/rates?currency=AUD", "prefix,per_minute\n44,0.02\n", 200},
 		{"PUT", "/rates?currency=AUD", "prefix,per_minute\n44,x\n", 400},
+		{"PUT", "/countries", "2|apnic|20260101|1|1|1|+0\napnic|AU|ipv4|203.0.113.0|256|20110811|assigned\n", 200},
+		{"PUT", "/countries", "2|apnic|20260101|2|1|1|+0\n", 400},
+		{"GET", "/fraud", "", 200},
+		{"DELETE", "/countries/apnic", "", 200},
+		{"DELETE", "/countries/apnic", "", 404},
 		{"POST", "/notices/test", `{"by":"Ann"}`, 200},
 		{"PUT", "/secrets/mail", `{"value":"x"}`, 200},
 		{"PUT", "/secrets/other", `{"value":"x"}`, 404},
@@ -277,7 +282,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 
 func contentType(target string) string {
 	switch {
-	case strings.HasPrefix(target, "/feeds/"):
+	case strings.HasPrefix(target, "/feeds/"), target == "/countries":
 		return "application/octet-stream"
 	case strings.HasPrefix(target, "/rates"), target == "/fraud/replay":
 		return "text/csv"

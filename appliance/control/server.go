@@ -118,6 +118,8 @@ func (s *Server) routes() []route {
 		{"POST", "/releases", nil, s.postRelease},
 		{"DELETE", "/releases/{number}", nil, s.deleteRelease},
 		{"PUT", ratesPath, []string{"currency"}, s.putRates},
+		{"PUT", countriesPath, nil, s.putCountries},
+		{"DELETE", countriesPath + "/{registry}", nil, s.deleteCountries},
 		{"POST", "/notices/test", nil, s.postNotice},
 		{"PUT", "/secrets/{name}", nil, s.putSecret},
 		{"GET", "/audit", []string{"after", "limit"}, s.getAudit},
@@ -131,15 +133,16 @@ func (s *Server) routes() []route {
 }
 
 const (
-	feedPath     = "/feeds/{name}"
-	ratesPath    = "/rates"
-	replayPath   = "/fraud/replay"
-	evidencePath = "/evidence/{id}"
+	feedPath      = "/feeds/{name}"
+	ratesPath     = "/rates"
+	countriesPath = "/countries"
+	replayPath    = "/fraud/replay"
+	evidencePath  = "/evidence/{id}"
 )
 
 // large reports whether a request brings a list, which may be long.
 func (r route) large() bool {
-	return r.method == http.MethodPut && r.path == feedPath || r.path == ratesPath || r.path == replayPath
+	return r.method == http.MethodPut && r.path == feedPath || r.path == ratesPath || r.path == countriesPath || r.path == replayPath
 }
 
 // slow reports whether a request takes its time: a feed comes in, or a bundle goes out.

@@ -31,6 +31,9 @@ func isCountry(code string) bool {
 	return len(code) == 2 && slices.Contains(strings.Fields(countryCodes), code)
 }
 
+// noCountry are the codes at the end of countryCodes.
+var noCountry = []string{"AP", "EU"}
+
 // countryCodes are the officially assigned codes of ISO 3166-1 alpha-2, and at
 // the end the two that registries use for what belongs to no one country.
 const countryCodes = `

@@ -11,13 +11,15 @@ import (
 // "registry|cc|type|start|value|date|status" with more fields to come.
 type registry struct {
 	lines
-	wanted  map[string]bool
+	wanted  func(country []byte) bool
 	fields  [7][]byte // of the line in hand; what is beyond is left out
 	count   int       // of those fields, and those left out
+	name    string    // as the header has it, and its serial number
+	serial  string
 	header  stated    // of all records
 	kinds   [3]stated // of those of each type, in the order of kindOf
 	read    [3]int
-	selects func(span)
+	selects func(country []byte, network span)
 }
 
 // stated is a count that the file gives of itself, and where.
@@ -46,10 +48,26 @@ const (
 )
 
 func (g *gathering) readRegistry(data []byte, countries []string) error {
-	r := registry{lines: lines{rest: data}, wanted: map[string]bool{}, selects: g.add}
+	wanted := make(map[string]bool)
 	for _, code := range countries {
-		r.wanted[code] = true
+		wanted[code] = true
 	}
+	r := registry{
+		lines:   lines{rest: data},
+		wanted:  func(country []byte) bool { return wanted[string(country)] },
+		selects: func(_ []byte, network span) { g.add(network) },
+	}
+	if err := r.readAll(); err != nil {
+		return err
+	}
+	if r.header.line > 0 && g.entries == 0 {
+		return invalid("feed", "holds no network of %s among %d records", strings.Join(countries, ", "), r.total())
+	}
+	return nil
+}
+
+// readAll reads the whole; of comments alone there is no header then.
+func (r *registry) readAll() error {
 	for r.next() {
 		if len(r.text) == 0 || r.text[0] == '#' {
 			continue
@@ -60,15 +78,9 @@ func (g *gathering) readRegistry(data []byte, countries []string) error {
 		}
 	}
 	if r.header.line == 0 {
-		return nil // nothing but comments, which list refuses
+		return nil
 	}
-	if err := r.checkCounts(); err != nil {
-		return err
-	}
-	if g.entries == 0 {
-		return invalid("feed", "holds no network of %s among %d records", strings.Join(countries, ", "), r.total())
-	}
-	return nil
+	return r.checkCounts()
 }
 
 func (r *registry) split() {
@@ -107,6 +119,7 @@ func (r *registry) readHeader() string {
 		return notHeader
 	}
 	r.header = stated{r.number, int(n)}
+	r.name, r.serial = string(r.fields[1]), string(r.fields[2])
 	return ""
 }
 
@@ -130,7 +143,7 @@ func (r *registry) readRecord() string {
 	}
 	r.read[kind]++
 	status := string(r.fields[6])
-	chosen := (status == "allocated" || status == "assigned") && r.wanted[string(r.fields[1])]
+	chosen := (status == "allocated" || status == "assigned") && r.wanted(r.fields[1])
 	switch kind {
 	case 1:
 		return r.readIPv4(chosen)
@@ -191,7 +204,7 @@ func (r *registry) choose(chosen bool, s span, problem string) string {
 		return ""
 	}
 	if problem == "" {
-		r.selects(s)
+		r.selects(r.fields[1], s)
 	}
 	return problem
 }

@@ -49,5 +49,8 @@ func (w *Watch) Inbound(number string, rang time.Duration, answered bool) {
 // Registered notes a registration that the far end accepted.
 func (w *Watch) Registered(r fraud.Registration) {
 	r.At = w.Now()
+	if !r.Local {
+		r.Country = w.country(r.Source)
+	}
 	w.later(w.engine.Register(r))
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/feed"
 	"github.com/ringfence/ringfence/appliance/fraud"
 	"github.com/ringfence/ringfence/appliance/rules"
 )
@@ -67,21 +68,23 @@ type Watch struct {
 	engine *fraud.Engine
 	weak   *weak
 
-	mu       sync.Mutex
-	digest   string // of the rules that the engine was configured by
-	deck     fraud.Deck
-	notices  uint64
-	digested string // the day of the last digest
-	opened   *bool  // within business hours, at the last look
-	census   *fraud.Census
-	counted  time.Duration // when the census was last kept
-	failed   string        // why the last keeping failed; empty where it did not
+	mu        sync.Mutex
+	digest    string // of the rules that the engine was configured by
+	deck      fraud.Deck
+	countries map[string]feed.Atlas // by registry
+	notices   uint64
+	digested  string // the day of the last digest
+	opened    *bool  // within business hours, at the last look
+	census    *fraud.Census
+	counted   time.Duration // when the census was last kept
+	failed    string        // why the last keeping failed; empty where it did not
 
 	spentAt, keptAt uint64 // the engine's activity when that was kept; of keeping alone
 
-	writing sync.Mutex // of the toll-blocks
-	actions chan []fraud.Action
-	save    chan struct{}
+	writing   sync.Mutex // of the toll-blocks
+	importing sync.Mutex // of countries
+	actions   chan []fraud.Action
+	save      chan struct{}
 }
 
 // What is kept, by name.
@@ -100,7 +103,8 @@ const backlog = 4096
 // New restores the engine. What can't be read is told and left aside: limits and
 // rules are in force without a past, and blocks have a file of their own.
 func New(hands Hands, log *slog.Logger) (*Watch, error) {
-	w := &Watch{Hands: hands, log: log, actions: make(chan []fraud.Action, backlog), save: make(chan struct{}, 1), weak: newWeak(), census: fraud.NewCensus()}
+	w := &Watch{Hands: hands, log: log, actions: make(chan []fraud.Action, backlog), save: make(chan struct{}, 1), weak: newWeak(), census: fraud.NewCensus(),
+		countries: make(map[string]feed.Atlas)}
 	w.deck = w.loadRates()
 	engine, err := fraud.New(w.config(), hands.Rules().Digest())
 	if err != nil {
@@ -109,6 +113,7 @@ func New(hands Hands, log *slog.Logger) (*Watch, error) {
 	w.engine, w.digest = engine, hands.Rules().Digest()
 	w.restore()
 	w.loadWeak()
+	w.loadCountries()
 	w.take(keptCensus, w.census.Restore)
 	return w, nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -359,6 +360,55 @@ func TestRates(t *testing.T) {
 	if n, currency := s.start().Rates(); n != 1 || currency != "AUD" {
 		t.Errorf("after a restart: %d rates in %s", n, currency)
 	}
+}
+
+// TestCountries: who registers from two countries within an hour is told of, as far
+// as somebody has told the box whose an address is.
+func TestCountries(t *testing.T) {
+	const statistics = "2|ripencc|20261101|2|1|1|+0\nripencc|RO|ipv4|192.0.2.0|256|1|allocated\nripencc|DE|ipv4|198.51.100.0|256|1|allocated\n"
+	s := newSite(t)
+	w := s.start()
+	registers := func(name, from string, local bool) {
+		w.Registered(fraud.Registration{Extension: name, Source: netip.MustParseAddr(from), Agent: "Phone 1.0", Local: local})
+		s.wait(10 * time.Minute)
+	}
+	if _, err := w.SetCountries([]byte(statistics[:len(statistics)-40])); err == nil {
+		t.Error("statistics that are cut off were taken")
+	}
+	registers("201", "192.0.2.1", false)
+	registers("201", "198.51.100.1", false)
+	if told := s.findings(w); len(told) != 1 || !strings.Contains(told[0], "from a new address, 198.51.100.1") {
+		t.Errorf("without statistics: %q", told)
+	}
+	if _, err := w.SetCountries([]byte(statistics)); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 2 { // and after a restart
+		registers("202", "192.0.2.1", false)
+		registers("202", "192.0.2.99", false) // a line of the same country
+		registers("202", "10.0.0.1", true)
+		registers("202", "198.51.100.1", false)
+		told := s.findings(w)
+		if len(told) != 2+n || !strings.HasSuffix(told[len(told)-1], "it registered from RO and from DE within an hour") {
+			t.Errorf("%q", told)
+		}
+		w.keepAll()
+		s.wait(2 * time.Hour)
+		w = s.start()
+	}
+	if err := w.ForgetCountries("apnic"); err == nil {
+		t.Error("what was never there was forgotten")
+	}
+	if err := w.ForgetCountries("ripencc"); err != nil || len(w.Countries()) != 0 || len(s.start().Countries()) != 0 {
+		t.Errorf("%v; then %d, and after a restart %d", err, len(w.Countries()), len(s.start().Countries()))
+	}
+}
+
+func (s *site) findings(w *Watch) (told []string) {
+	for _, f := range w.Findings() {
+		told = append(told, f.Subject.Reference()+": "+f.Why)
+	}
+	return told
 }
 
 func TestDigest(t *testing.T) {

@@ -37,6 +37,7 @@ func (a *app) printFraud(answer api.Fraud) {
 		rates = "none imported: worst-case rates, " + answer.Currency
 	}
 	v.line(cell{"Rates: ", dim}, cell{rates, plain})
+	v.line(cell{"Countries: ", dim}, cell{registries(answer.Registries), plain})
 	for channel, waiting := range answer.Waiting {
 		v.line(cell{"Notices: ", dim}, cell{fmt.Sprintf("%d wait for %s", waiting, channel), yellow})
 	}
@@ -48,6 +49,17 @@ func (a *app) printFraud(answer api.Fraud) {
 	a.printWeak(answer.Credentials)
 	a.printSpent(answer.Spent)
 	a.printFindings("Findings, the newest first:", answer.Findings)
+}
+
+func registries(list []api.Registry) string {
+	if len(list) == 0 {
+		return "none imported: nobody is told of a registration from abroad"
+	}
+	var out []string
+	for _, one := range list {
+		out = append(out, fmt.Sprintf("%s %s", one.Registry, one.Serial))
+	}
+	return strings.Join(out, ", ")
 }
 
 func untilWhen(v *view, at time.Time) string {
@@ -304,6 +316,34 @@ func (a *app) rates() *cobra.Command {
 	load.Long = load.Short + ".\n\nFILE is CSV: a first line prefix,per_minute[,connect,initial,following], then a prefix a line.\nPulses are seconds. What no prefix fits costs the worst rate there is."
 	load.Flags().StringVar(&currency, "currency", "", "three letters, like AUD")
 	return group("rates", "what calls cost", load)
+}
+
+func (a *app) countries() *cobra.Command {
+	load := command("import FILE", "put the statistics of a registry in force, whole or not at all; - reads the standard input", cobra.ExactArgs(1),
+		func(ctx context.Context, args []string) error {
+			statistics, err := a.openFeed(args[0])
+			if err != nil {
+				return err
+			}
+			defer statistics.Close()
+			answer, err := a.client().SetCountries(ctx, statistics)
+			if err != nil {
+				return err
+			}
+			return show(a, answer, func(answer api.Registry) {
+				a.view.line(cell{"In force", green}, cell{fmt.Sprintf(": %s, serial %s: %d networks in %d countries.", answer.Registry, answer.Serial, answer.Networks, answer.Countries), plain})
+			})
+		})
+	load.Long = load.Short + ".\n\nFILE is what a regional internet registry publishes, like https://ftp.apnic.net/stats/apnic/delegated-apnic-latest;\neach of the five has its own, and takes the place of the one before."
+	remove := command("remove REGISTRY", "take the statistics of a registry out, like apnic", cobra.ExactArgs(1),
+		func(ctx context.Context, args []string) error {
+			if err := a.client().ForgetCountries(ctx, args[0]); err != nil {
+				return err
+			}
+			a.view.line(cell{"Removed", yellow}, cell{": " + args[0] + " tells no countries any more.", plain})
+			return a.view.flush()
+		})
+	return group("countries", "which country an address belongs to, for the registrations that come from outside", load, remove)
 }
 
 func (a *app) notices() *cobra.Command {

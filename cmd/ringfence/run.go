@@ -79,7 +79,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.socket, "socket", "/run/ringfence/control.sock", "the daemon's control `socket`")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the daemon's answer as JSON")
 	root.AddCommand(a.status(), a.calls(), a.drops(), a.events(), a.try(), a.allow(), a.top(),
-		a.ban(), a.unban(), a.bans(), a.accounts(), a.guard(), a.fraud(), a.rates(), a.notices(), a.secret(), a.audit(), a.evidence(), a.feeds(), a.feed(), a.gate(), a.trunks(), a.certificates(), a.reload(), a.policy(), a.settings(), man(root))
+		a.ban(), a.unban(), a.bans(), a.accounts(), a.guard(), a.fraud(), a.rates(), a.countries(), a.notices(), a.secret(), a.audit(), a.evidence(), a.feeds(), a.feed(), a.gate(), a.trunks(), a.certificates(), a.reload(), a.policy(), a.settings(), man(root))
 	return root
 }
 

@@ -52,7 +52,7 @@ var law = []struct {
 	{"appliance/control/api", []string{"appliance"}, "the wire: a client does not link the judge"},
 	{"appliance/control", []string{"appliance", "appliance/document", "appliance/policy", "appliance/settings", "appliance/rules", "appliance/feed",
 		"appliance/tally", "appliance/fraud", "appliance/audit", "appliance/trace", "appliance/control/api"}, "a head: asks for hands by interface"},
-	{"appliance/watch", []string{"appliance", "appliance/rules", "appliance/fraud", "appliance/audit"}, "a head: runs the engine, and asks for hands by interface"},
+	{"appliance/watch", []string{"appliance", "appliance/rules", "appliance/feed", "appliance/fraud", "appliance/audit"}, "a head: runs the engine, and asks for hands by interface"},
 	{"appliance/health", []string{"appliance"}, "a head: asks for hands by interface"},
 	{"cmd/ringfenced", []string{"appliance", "appliance/rules", "appliance/control", "appliance/health", "appliance/gate",
 		"appliance/network", "appliance/names", "appliance/fetch", "appliance/inspector", "appliance/hep", "appliance/store", "appliance/certificate", "appliance/settings", "appliance/fraud", "appliance/notify", "appliance/watch"}, "wires, and decides nothing"},

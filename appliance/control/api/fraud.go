@@ -71,6 +71,7 @@ type Fraud struct {
 	Spent       []Spent        `json:"spent"`       // where there is a limit
 	Rates       int            `json:"rates"`       // prefixes of the deck; 0: worst-case rates
 	Currency    string         `json:"currency"`
+	Registries  []Registry     `json:"registries"`        // which tell the country of an address, by name
 	Open        bool           `json:"open"`              // within business hours
 	Changes     time.Time      `json:"changes,omitzero"`  // when that is over
 	Waiting     map[string]int `json:"waiting"`           // notices not delivered yet, by channel
@@ -139,6 +140,14 @@ type NewRelease struct {
 type Rates struct {
 	Prefixes int    `json:"prefixes"`
 	Currency string `json:"currency"`
+}
+
+// Registry is what a registry's statistics know, and the answer to PUT /countries.
+type Registry struct {
+	Registry  string `json:"registry"`
+	Serial    string `json:"serial"`
+	Countries int    `json:"countries"`
+	Networks  int    `json:"networks"`
 }
 
 // RuleReport is what one rule would have done with a history.
@@ -215,6 +224,17 @@ func (c *Client) Release(ctx context.Context, release NewRelease) (Release, erro
 // Withdraw ends a release.
 func (c *Client) Withdraw(ctx context.Context, number string) error {
 	_, err := send[Nothing](ctx, c, http.MethodDelete, "/releases/"+url.PathEscape(number), "", nil)
+	return err
+}
+
+// SetCountries imports the statistics of a registry.
+func (c *Client) SetCountries(ctx context.Context, statistics io.Reader) (answer Registry, err error) {
+	return upload[Registry](ctx, c, http.MethodPut, "/countries", statistics)
+}
+
+// ForgetCountries takes the statistics of a registry out.
+func (c *Client) ForgetCountries(ctx context.Context, registry string) error {
+	_, err := send[Nothing](ctx, c, http.MethodDelete, "/countries/"+url.PathEscape(registry), "", nil)
 	return err
 }
 
