@@ -29,7 +29,7 @@ func ParseDeck(from io.Reader, currency string) (Deck, error) {
 	if err != nil || !isDeckHeader(header) {
 		return Deck{}, fmt.Errorf("read rate deck: line 1: want the columns %s (the last three may be left out)", strings.Join(deckColumns, ","))
 	}
-	deck := Deck{Currency: currency, fallback: worst()}
+	deck := NewDeck(currency)
 	for {
 		fields, err := reader.Read()
 		if errors.Is(err, io.EOF) {
@@ -73,24 +73,13 @@ func (d *Deck) line(fields []string, columns int) error {
 	if len(fields) != columns {
 		return fmt.Errorf("want %d fields, found %d", columns, len(fields))
 	}
-	prefix := strings.TrimPrefix(fields[0], "+")
-	if prefix == "" || len(prefix) > 15 || strings.Trim(prefix, "0123456789") != "" {
-		return fmt.Errorf("prefix %q: want 1 to 15 digits", fields[0])
-	}
-	if _, twice := d.rates[prefix]; twice {
-		return fmt.Errorf("prefix %s stands there twice", prefix)
-	}
-	if d.Len() == MaxRates {
-		return fmt.Errorf("more than %d prefixes", MaxRates)
-	}
 	rate := Tariff{Initial: time.Second, Following: time.Second}
 	for i, field := range fields[1:] {
 		if err := rate.set(deckColumns[i+1], field); err != nil {
 			return err
 		}
 	}
-	d.with(prefix, rate)
-	return nil
+	return d.Add(fields[0], rate)
 }
 
 func (t *Tariff) set(column, text string) (err error) {

@@ -1,6 +1,9 @@
 package fraud
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Hours is when people work: spans of each weekday, without holidays. Where
 // there are no spans nothing is refused for the hour, and nights and weekends
@@ -12,6 +15,9 @@ type Hours struct {
 	// Refused are the classes that are not carried outside the spans. Emergency,
 	// internal and national calls always are.
 	Refused []Class
+	// Also is a second schedule, the provider's, or nil: people work where both say
+	// so, and what either refuses is refused.
+	Also *Hours
 }
 
 // Span is from Open until Close on one day, since midnight by the wall clock.
@@ -26,7 +32,9 @@ type Holiday struct {
 }
 
 // Set reports whether there is a schedule at all.
-func (h *Hours) Set() bool {
+func (h *Hours) Set() bool { return h.hasSpans() || h.Also != nil && h.Also.hasSpans() }
+
+func (h *Hours) hasSpans() bool {
 	for _, day := range h.Week {
 		if len(day) > 0 {
 			return true
@@ -38,34 +46,40 @@ func (h *Hours) Set() bool {
 // Open reports whether people work at t. Without a schedule they do between 6 and
 // 20 o'clock from Monday to Friday.
 func (h *Hours) Open(t time.Time) bool {
+	if !h.within(t) || h.Also != nil && !h.Also.within(t) {
+		return false
+	}
+	return h.Set() || byDay(t.In(h.Zone))
+}
+
+func byDay(local time.Time) bool {
+	weekend := local.Weekday() == time.Saturday || local.Weekday() == time.Sunday
+	at := sinceMidnight(local)
+	return !weekend && at >= quietUntil && at < quietFrom
+}
+
+// within reports whether one schedule of the two has nothing against t.
+func (h *Hours) within(t time.Time) bool {
 	local := t.In(h.Zone)
 	if h.holiday(local) {
 		return false
 	}
 	at := sinceMidnight(local)
-	if !h.Set() {
-		weekend := local.Weekday() == time.Saturday || local.Weekday() == time.Sunday
-		return !weekend && at >= quietUntil && at < quietFrom
-	}
 	for _, span := range h.Week[local.Weekday()] {
 		if at >= span.Open && at < span.Close {
 			return true
 		}
 	}
-	return false
+	return !h.hasSpans()
 }
 
 // refuses reports whether a class is not carried at t.
 func (h *Hours) refuses(class Class, t time.Time) bool {
-	if !class.Chargeable() || !h.Set() || h.Open(t) {
+	if !class.Chargeable() {
 		return false
 	}
-	for _, refused := range h.Refused {
-		if refused == class {
-			return true
-		}
-	}
-	return false
+	own := h.hasSpans() && slices.Contains(h.Refused, class) && !h.within(t)
+	return own || h.Also != nil && h.Also.refuses(class, t)
 }
 
 // Next returns the first moment after t at which Open changes, to the minute, and

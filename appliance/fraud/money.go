@@ -2,8 +2,11 @@ package fraud
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"math"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,7 +77,7 @@ type Deck struct {
 // its kind, so that limits hold for a box that nobody gave a deck. National calls
 // are free in it: flat rates are the rule, and no honest one may be refused.
 func DefaultDeck() Deck {
-	return Deck{Currency: "EUR", fallback: worst()}
+	return NewDeck("EUR")
 }
 
 func worst() (rates [len(classNames)]Tariff) {
@@ -83,6 +86,36 @@ func worst() (rates [len(classNames)]Tariff) {
 	}
 	rates[Unknown], rates[IntlHigh], rates[Premium], rates[IntlLow] = minute(300), minute(300), minute(300), minute(30)
 	return rates
+}
+
+// NewDeck returns a deck without a prefix, of a currency of its own.
+func NewDeck(currency string) Deck { return Deck{Currency: currency, fallback: worst()} }
+
+// Add adds the rate of a prefix: E.164 digits, with or without plus.
+func (d *Deck) Add(prefix string, rate Tariff) error {
+	digits := strings.TrimPrefix(prefix, "+")
+	if digits == "" || len(digits) > 15 || strings.Trim(digits, "0123456789") != "" {
+		return fmt.Errorf("prefix %q: want 1 to 15 digits", prefix)
+	}
+	if _, twice := d.rates[digits]; twice {
+		return fmt.Errorf("prefix %s stands there twice", digits)
+	}
+	if d.Len() == MaxRates {
+		return fmt.Errorf("more than %d prefixes", MaxRates)
+	}
+	d.with(digits, rate)
+	return nil
+}
+
+// Sorted yields each prefix and its rate, in the order of digits.
+func (d *Deck) Sorted() iter.Seq2[string, Tariff] {
+	return func(yield func(string, Tariff) bool) {
+		for _, prefix := range slices.Sorted(maps.Keys(d.rates)) {
+			if !yield(prefix, d.rates[prefix]) {
+				return
+			}
+		}
+	}
 }
 
 // Rate returns the tariff of a number. Unknown prefixes cost the worst rate of

@@ -13,6 +13,7 @@ import (
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/document"
 	"github.com/ringfence/ringfence/appliance/feed"
+	"github.com/ringfence/ringfence/appliance/fraud"
 )
 
 func complete() Policy {
@@ -35,9 +36,29 @@ func complete() Policy {
 			Block:    []Destination{{"+252", "never used"}},
 			Allow:    []Destination{{"+25261", "a branch <office> & co"}},
 		},
+		Fraud: Fraud{
+			Rules:  []document.FraudRule{{Name: fraud.RulePerHour, Setting: fraud.Setting{Warn: 5, Critical: 10}}},
+			Limits: []fraud.Limit{{Kind: fraud.Site, Per: fraud.PerDay, Amount: 100 * fraud.Unit}},
+			Hours: fraud.Hours{Zone: time.UTC, Week: [7][]fraud.Span{time.Monday: {{Open: 8 * time.Hour, Close: 24 * time.Hour}}},
+				Holidays: []fraud.Holiday{{Month: time.December, Day: 25}}, Refused: []fraud.Class{fraud.Premium}},
+			Rates: rates(),
+		},
 		OpaqueTLS: true,
 		Grants:    Grants{Admins: true, AdminSIP: true, Tunnels: true, Egress: true, Exceptions: 7},
 	}
+}
+
+func rates() fraud.Deck {
+	deck := fraud.NewDeck("AUD")
+	for prefix, rate := range map[string]fraud.Tariff{
+		"44":  {PerMinute: fraud.Unit / 40, Initial: time.Second, Following: time.Second},
+		"252": {PerMinute: 2 * fraud.Unit, Connect: fraud.Unit / 2, Initial: time.Minute, Following: 6 * time.Second},
+	} {
+		if err := deck.Add(prefix, rate); err != nil {
+			panic(err)
+		}
+	}
+	return deck
 }
 
 func TestRoundTrip(t *testing.T) {
@@ -60,6 +81,13 @@ func TestRoundTrip(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	good := string(Encode(complete()))
 	for _, test := range []struct{ name, old, spoilt, field string }{
+		{"zone of nowhere", `"zone": "UTC"`, `"zone": "Mars/Olympus"`, "fraud.hours.zone"},
+		{"hours of a day of six", `"mon"`, `"fun"`, "fraud.hours.open[0].days[0]"},
+		{"currency in words", `"AUD"`, `"dollars"`, "fraud.rates.currency"},
+		{"prefix in letters", `"prefix": "252"`, `"prefix": "2S2"`, "fraud.rates.prefixes[0].prefix"},
+		{"rate twice", `"prefix": "44"`, `"prefix": "+252"`, "fraud.rates.prefixes[1].prefix"},
+		{"price in words", `"per_minute": "2"`, `"per_minute": "dear"`, "fraud.rates.prefixes[0].per_minute"},
+		{"pulse beyond all reason", `"initial": 60`, `"initial": 3601`, "fraud.rates.prefixes[0].initial"},
 		{"no schema", `"schema": 1,`, ``, "schema"},
 		{"schema of another edition", `"schema": 1`, `"schema": 2`, "schema"},
 		{"schema as text", `"schema": 1`, `"schema": "1"`, "schema"},

@@ -30,11 +30,12 @@ func Compile(p policy.Policy, s settings.Settings, facts Facts, now time.Time) (
 	c.outside(lines)
 	c.countNames()
 	r := &Rules{
-		digest:  c.digest(),
-		guard:   Guard{Ports: c.ports(), Sources: c.sources(lines), Feeds: c.feeds(), Limits: c.limits(), Media: mediaGuard(c.settings.Media.Guard)},
-		sip:     c.sip(),
-		fraud:   c.fraudConfig(),
-		expires: expires,
+		digest:   c.digest(),
+		guard:    Guard{Ports: c.ports(), Sources: c.sources(lines), Feeds: c.feeds(), Limits: c.limits(), Media: mediaGuard(c.settings.Media.Guard)},
+		sip:      c.sip(),
+		fraud:    c.fraudConfig(),
+		ownRates: c.policy.Fraud.Rates.Len() == 0 || c.policy.Grants.Fraud,
+		expires:  expires,
 	}
 	r.sip.Accounts, r.sip.Guard = c.accounts(), c.thresholds()
 	r.sip.Remote = c.remote(r.sip.Accounts)

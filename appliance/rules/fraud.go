@@ -2,21 +2,26 @@ package rules
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/dialplan"
 	"github.com/ringfence/ringfence/appliance/fraud"
 )
 
-// Fraud returns the configuration of the behaviour engine, but for the rate deck,
-// which no document holds. A nil Rules gives the defaults. The caller must not
-// change its map and slices.
+// Fraud returns the configuration of the behaviour engine. A nil Rules gives the
+// defaults. The caller must not change its map and slices.
 func (r *Rules) Fraud() fraud.Config {
 	if r == nil || r.fraud.Rules == nil {
 		return fraud.Defaults()
 	}
 	return r.fraud
 }
+
+// OwnRates reports whether a deck of the site's own may be in force: where the
+// policy brings rates they are the provider's bill, and cheaper ones would loosen
+// every limit.
+func (r *Rules) OwnRates() bool { return r == nil || r.ownRates }
 
 // fraudConfig puts the two documents together: the policy's word replaces the
 // default, and the settings may only be stricter unless they are granted more.
@@ -32,15 +37,29 @@ func (c *compiler) fraudConfig() fraud.Config {
 		config.Rules[one.Name] = one.Setting
 	}
 	config.Limits = c.moneyLimits(config.Limits)
-	config.Hours = c.settings.Fraud.Hours
-	if config.Hours.Zone == nil {
-		config.Hours.Zone = fraud.Defaults().Hours.Zone
+	config.Hours = c.hours()
+	if c.policy.Fraud.Rates.Len() > 0 {
+		config.Deck = c.policy.Fraud.Rates
 	}
 	if c.settings.Fraud.Channels > 0 {
 		config.Channels = c.settings.Fraud.Channels
 	}
 	config.Canaries, config.Scope = c.settings.Fraud.Canaries, c.settings.Fraud.Scope
 	return config
+}
+
+// hours lays the provider's schedule beside the site's.
+func (c *compiler) hours() fraud.Hours {
+	out, theirs := c.settings.Fraud.Hours, c.policy.Fraud.Hours
+	if theirs.Zone != nil {
+		out.Also = &theirs
+	}
+	for _, zone := range []*time.Location{theirs.Zone, fraud.Defaults().Hours.Zone} {
+		if out.Zone == nil {
+			out.Zone = zone
+		}
+	}
+	return out
 }
 
 // looser reports whether a rule would let more pass: a higher threshold, one that

@@ -3,6 +3,8 @@ package rules
 import (
 	"errors"
 	"reflect"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +80,75 @@ func TestPolicyLimitHolds(t *testing.T) {
 	}
 	if found != 1 {
 		t.Errorf("%d limits for a day of the site", found)
+	}
+}
+
+// TestProvidersHours: people work where both schedules say so, and what either
+// refuses is refused.
+func TestProvidersHours(t *testing.T) {
+	zone, err := time.LoadLocation("Australia/Perth") // UTC+8
+	if err != nil {
+		t.Fatal(err)
+	}
+	spans := func(from, until time.Duration) (week [7][]fraud.Span) {
+		week[time.Monday] = []fraud.Span{{Open: from * time.Hour, Close: until * time.Hour}}
+		return week
+	}
+	theirs := fraud.Hours{Zone: zone, Week: spans(9, 18), Refused: []fraud.Class{fraud.IntlLow}, Holidays: []fraud.Holiday{{Month: time.November, Day: 30}}}
+	for name, row := range map[string]struct {
+		own  fraud.Hours
+		open string // hours of Monday in UTC that are open
+	}{
+		"none of its own": {fraud.Hours{}, "1 2 3 4 5 6 7 8 9"},
+		"narrower":        {fraud.Hours{Zone: zone, Week: spans(12, 24), Refused: []fraud.Class{fraud.Premium}}, "4 5 6 7 8 9"},
+		"of another zone": {fraud.Hours{Zone: time.UTC, Week: spans(0, 3)}, "1 2"},
+		"holidays alone":  {fraud.Hours{Zone: zone, Holidays: []fraud.Holiday{{Month: time.November, Day: 23}}}, ""},
+	} {
+		p, s := policy.Builtin(), settings.Default()
+		p.Fraud.Hours, s.Fraud.Hours = theirs, row.own
+		r, err := Compile(p, s, Facts{}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		hours := r.Fraud().Hours
+		var open []string
+		for hour := range 16 { // until midnight in Perth
+			if hours.Open(time.Date(2026, 11, 23, hour, 30, 0, 0, time.UTC)) {
+				open = append(open, strconv.Itoa(hour))
+			}
+			if hours.Open(time.Date(2026, 11, 30, hour, 30, 0, 0, time.UTC)) {
+				t.Errorf("%s: open at %d on the provider's holiday", name, hour)
+			}
+		}
+		if got := strings.Join(open, " "); got != row.open || !hours.Set() {
+			t.Errorf("%s: open at %s, want %s", name, got, row.open)
+		}
+	}
+}
+
+// TestProvidersRates: rates of the policy are in force, and stand in the way of a
+// site's own unless it is granted them.
+func TestProvidersRates(t *testing.T) {
+	for _, granted := range []bool{false, true} {
+		p := policy.Builtin()
+		p.Grants.Fraud = granted
+		r, err := Compile(p, settings.Default(), Facts{}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if deck := r.Fraud().Deck; !r.OwnRates() || deck.Len() != 0 {
+			t.Errorf("without rates of the policy: %d rates, own ones %v", deck.Len(), r.OwnRates())
+		}
+		p.Fraud.Rates = fraud.NewDeck("AUD")
+		if err := p.Fraud.Rates.Add("+44", fraud.Tariff{PerMinute: fraud.Unit}); err != nil {
+			t.Fatal(err)
+		}
+		if r, err = Compile(p, settings.Default(), Facts{}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if deck := r.Fraud().Deck; deck.Len() != 1 || deck.Currency != "AUD" || deck.Rate("+442079460018", fraud.IntlLow).PerMinute != fraud.Unit || r.OwnRates() != granted {
+			t.Errorf("granted %v: %d rates in %s, own ones %v", granted, deck.Len(), deck.Currency, r.OwnRates())
+		}
 	}
 }
 

@@ -19,14 +19,15 @@ import (
 // Rules is one compiled (policy, settings) pair. It is immutable and safe for
 // concurrent use. The zero Rules, and a nil *Rules, refuse everything guarded.
 type Rules struct {
-	digest  string
-	guard   Guard
-	sip     SIP
-	lock    Lock
-	calls   calls
-	fraud   fraud.Config
-	expires time.Time
-	edition Edition
+	digest   string
+	guard    Guard
+	sip      SIP
+	lock     Lock
+	calls    calls
+	fraud    fraud.Config
+	ownRates bool
+	expires  time.Time
+	edition  Edition
 }
 
 // Service is what a source may reach. A Source's Services is a set of

@@ -14,6 +14,9 @@ func (w *Watch) SetRates(data []byte, currency string) (rates int, err error) {
 	if len(currency) != 3 || strings.Trim(currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
 		return 0, &appliance.Error{Code: appliance.CodeInvalid, Field: "currency", Message: "want three letters, like AUD"}
 	}
+	if !w.Rules().OwnRates() {
+		return 0, &appliance.Error{Code: appliance.CodeForbidden, Field: "rates", Message: "the policy brings the rates, and does not let this site replace them"}
+	}
 	deck, err := fraud.ParseDeck(bytes.NewReader(data), currency)
 	if err != nil {
 		return 0, &appliance.Error{Code: appliance.CodeInvalid, Field: "rates", Message: strings.TrimPrefix(err.Error(), "read rate deck: ")}
@@ -31,10 +34,8 @@ func (w *Watch) SetRates(data []byte, currency string) (rates int, err error) {
 func (w *Watch) Rates() (int, string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.deck.Len() == 0 {
-		return 0, fraud.DefaultDeck().Currency
-	}
-	return w.deck.Len(), w.deck.Currency
+	deck := w.config().Deck
+	return deck.Len(), deck.Currency
 }
 
 func (w *Watch) loadRates() (deck fraud.Deck) {

@@ -118,10 +118,11 @@ func New(hands Hands, log *slog.Logger) (*Watch, error) {
 	return w, nil
 }
 
-// config is the documents' word with the rate deck that was imported.
+// config is the documents' word with the rate deck that was imported, where the
+// policy leaves rates to the site.
 func (w *Watch) config() fraud.Config {
 	config := w.Rules().Fraud()
-	if w.deck.Len() > 0 {
+	if w.deck.Len() > 0 && w.Rules().OwnRates() {
 		config.Deck = w.deck
 	}
 	return config

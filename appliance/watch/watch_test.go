@@ -360,6 +360,30 @@ func TestRates(t *testing.T) {
 	if n, currency := s.start().Rates(); n != 1 || currency != "AUD" {
 		t.Errorf("after a restart: %d rates in %s", n, currency)
 	}
+
+	// From now on the provider says what calls cost.
+	p := policy.Builtin()
+	p.Grants.Fraud, p.Fraud.Rates = false, fraud.NewDeck("EUR")
+	for _, prefix := range []string{"44", "49", "252"} {
+		if err := p.Fraud.Rates.Add(prefix, fraud.Tariff{PerMinute: fraud.Unit}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	compiled, err := rules.Compile(p, settings.Default(), rules.Facts{}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.rules = compiled
+	w.current()
+	var forbidden *appliance.Error
+	if _, err := w.SetRates([]byte("prefix,per_minute\n44,0.02\n"), "AUD"); !errors.As(err, &forbidden) || forbidden.Code != appliance.CodeForbidden {
+		t.Errorf("a deck of its own beside the policy's: %v", err)
+	}
+	for _, w := range []*Watch{w, s.start()} {
+		if n, currency := w.Rates(); n != 3 || currency != "EUR" {
+			t.Errorf("%d rates in %s, not the policy's", n, currency)
+		}
+	}
 }
 
 // TestCountries: who registers from two countries within an hour is told of, as far
