@@ -50,6 +50,7 @@ type site struct {
 	rules  atomic.Pointer[rules.Rules]
 
 	observing Observing // set by a setup
+	memory    []byte    // that the watch begins with, where there is any
 
 	mu     sync.Mutex
 	events []appliance.Event
@@ -120,6 +121,11 @@ func (s *site) start(set settings.Settings, bounds limits) {
 	watch, err := NewWatch(s.rules.Load, s.record, s.shutOut, s.now.now)
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	if s.memory != nil {
+		if err := watch.Restore(s.memory); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	s.in = build(Parts{Rules: s.rules.Load, Keys: s.presentKeys, Report: s.record, Watch: watch, Media: s.media}, bounds, s.now.now)
 	s.in.observe(s.observing)

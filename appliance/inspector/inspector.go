@@ -95,7 +95,6 @@ func build(parts Parts, bounds limits, now func() time.Time) *Inspector {
 	i.txs = newTransactions(bounds, i.catch)
 	i.dialogs = newDialogs(bounds)
 	i.bindings = newBindings(bounds)
-	parts.Watch.bindings.Store(i.bindings)
 	i.past = newPast(bounds)
 	i.behaviour = parts.Behaviour
 	i.calls = newCalls(report, i.ring)
@@ -122,6 +121,7 @@ func (i *Inspector) Run(ctx context.Context) error {
 		i.door.shut()
 		return fmt.Errorf("open transparent sockets: %w", err)
 	}
+	i.inherit()
 	i.serving.Store(true)
 	defer i.serving.Store(false)
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))

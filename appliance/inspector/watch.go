@@ -37,6 +37,8 @@ type Watch struct {
 	accounts *accounts
 	bans     chan guard.Finding
 	bindings atomic.Pointer[bindings] // of the inspector that runs, or ran last
+
+	restored atomic.Pointer[[]keptBinding] // until there is one
 }
 
 // waitingBans is how many bans may wait for the perimeter. What finds no room
@@ -197,6 +199,7 @@ type remembered struct {
 	Schema   int                 `json:"schema"`
 	Accounts []appliance.Account `json:"accounts"`
 	Guard    guard.Memory        `json:"guard"`
+	Bindings []keptBinding       `json:"bindings,omitempty"`
 }
 
 const keptSchema = 1
@@ -205,12 +208,24 @@ const keptSchema = 1
 func (w *Watch) Memory() ([]byte, error) {
 	now := w.now()
 	w.accounts.expire(now)
-	all := remembered{Schema: keptSchema, Accounts: w.accounts.list(), Guard: w.guard.Memory(now)}
+	all := remembered{Schema: keptSchema, Accounts: w.accounts.list(), Guard: w.guard.Memory(now), Bindings: w.registrations(now)}
 	data, err := json.Marshal(all)
 	if err != nil {
 		return nil, fmt.Errorf("encode accounts: %w", err)
 	}
 	return data, nil
+}
+
+// registrations are those in force, or those that were before the restart where no
+// inspector has listened since.
+func (w *Watch) registrations(now time.Time) []keptBinding {
+	if held := w.bindings.Load(); held != nil {
+		return held.kept(now)
+	}
+	if restored := w.restored.Load(); restored != nil {
+		return *restored
+	}
+	return nil
 }
 
 // Restore takes back what Memory gave, all of it or, on an error, nothing.
@@ -228,6 +243,7 @@ func (w *Watch) Restore(data []byte) error {
 		return fmt.Errorf("decode accounts: schema %d; want %d", all.Schema, keptSchema)
 	}
 	w.accounts.restore(all.Accounts)
+	w.restored.Store(&all.Bindings)
 	w.guard.Restore(all.Guard, w.now())
 	return nil
 }
