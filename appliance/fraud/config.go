@@ -74,6 +74,8 @@ type Config struct {
 	Canaries []string
 	// Scope is what a toll-block shuts.
 	Scope Scope
+
+	everything bool // what a rule on trial finds is told each time: for a report
 }
 
 // Fixed figures of the rules, which no document changes.

@@ -54,6 +54,7 @@ func Calibrate(config Config, rows []Row) (Report, error) {
 func (r *Report) trial(config Config, rows []Row) error {
 	config = config.complete()
 	trial := config
+	trial.everything = true
 	trial.Rules = make(map[RuleID]Setting)
 	for id := range Defaults().Rules {
 		setting := config.rule(id)

@@ -127,7 +127,8 @@ func (j *judging) raise(id RuleID, level Level, s *state, value, threshold float
 		Rule: id, Level: level, Subject: s.subject, Value: value, Threshold: threshold,
 		Shadow: mode == Shadow, Misdial: j.a.Misdial && j.a.Refused,
 	}
-	if level < Critical && s.heard(id, level, j.up) {
+	onTrial := f.Shadow && !j.e.config.everything
+	if (level < Critical || onTrial) && s.heard(id, level, j.up) {
 		return
 	}
 	f.Why = words()
@@ -165,7 +166,7 @@ func (s *state) heard(id RuleID, level Level, up time.Duration) bool {
 // tell completes a finding, keeps it and has people told, once.
 func (j *judging) tell(f Finding, s *state) Finding {
 	f.At, f.Number, f.Call = j.a.At.Wall, j.a.Number, j.a.ID
-	if s.heard(f.Rule, f.Level, j.up) && !f.Shadow {
+	if s.heard(f.Rule, f.Level, j.up) && !(f.Shadow && j.e.config.everything) {
 		return f
 	}
 	s.told[f.Rule] = told{f.Level, j.up + toldFor}
