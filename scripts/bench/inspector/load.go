@@ -29,6 +29,7 @@ func (b *bench) load(ctx context.Context, side proxy, kind, user string, all rea
 	if kind == "refused" {
 		scenario, calls = "disguise", 4*b.calls // cheap: more of them, for the resolution of the CPU clock
 	}
+	settle()
 	cpu, start := b.cpu(side), time.Now()
 	outcome, err := b.lab.Call(ctx, peers.Script{
 		Name: side.name + "-" + kind, Host: "pbx", Scenario: scenario, Quiet: true,
@@ -43,10 +44,15 @@ func (b *bench) load(ctx context.Context, side proxy, kind, user string, all rea
 		return fmt.Errorf("%s did not complete every %s, see %s", side.name, kind, outcome.Log)
 	}
 	elapsed := time.Since(start).Seconds()
+	settle()
 	all.add(side.name+" "+kind+" rate", float64(calls)/elapsed)
 	all.add(side.name+" "+kind+" cpu", (b.cpu(side)-cpu)/float64(calls))
 	return nil
 }
+
+// settle waits until a side has done what it puts off, such as writing records: it
+// belongs to the load that caused it, and to no other.
+func settle() { time.Sleep(2 * time.Second) }
 
 // cpu is what the side's processes have used, user and system, in seconds.
 func (b *bench) cpu(side proxy) float64 {

@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -95,6 +96,11 @@ func within(ctx context.Context, do func(context.Context, *peers.Lab) error) (er
 		return err
 	}
 	lab.Bin = filepath.Join(lab.Root, "build")
+	build := exec.CommandContext(ctx, "scripts/build") // what is measured is what stands here
+	build.Dir, build.Stderr = lab.Root, os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build the daemon: %w", err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer func() {
