@@ -28,9 +28,13 @@ type Config struct {
 	// Interfaces are the names of the WAN interfaces, at least one.
 	Interfaces []string
 	// Exempt are interfaces that are not to be guarded though their driver may
-	// run one program for all of its ports (mtk_eth_soc does): those of the LAN,
-	// at most MaxExempt. One that is missing is left out.
+	// run one program for all of its ports: those of the LAN, at most MaxExempt.
+	// One that is missing is left out.
 	Exempt []string
+	// Stacked are those of Interfaces that are guarded in the stack whatever their
+	// driver takes: it runs one program for all of its ports, some of them Exempt,
+	// and does not tell the program which one a packet came by.
+	Stacked []string
 	// Replace takes hooks over that a foreign XDP program holds. Without it such
 	// an interface is refused, with the program's name.
 	Replace bool

@@ -109,6 +109,28 @@ func TestStackWhereTheDriverCant(t *testing.T) {
 	l.wants(g, ModeStack, true)
 }
 
+// A driver may run one program for all of its ports and hide which one a packet
+// came by. Whatever guards the interface, somebody always does.
+func TestStackWhereTheDriverIsBlind(t *testing.T) {
+	l := newLab(t)
+	l.enter(l.box)
+	for _, stacked := range []bool{false, true, false} {
+		c, mode := Config{Interfaces: []string{"wan"}, Dir: l.dir}, ModeNative
+		if stacked {
+			c.Stacked, mode = c.Interfaces, ModeStack
+		}
+		g, err := Open(c, func(appliance.Event) {})
+		check(t, err)
+		l.wants(g, mode, false)
+		device, err := net.InterfaceByName("wan")
+		check(t, err)
+		if running, err := hookOf(device.Index); err != nil || (running == 0) != stacked {
+			t.Errorf("stacked %v: program %d in the driver, %v", stacked, running, err)
+		}
+		check(t, g.Close())
+	}
+}
+
 // The stack's hook must judge as the driver's does. The loopback has no native
 // XDP and receives what is sent to it.
 func TestStackDrops(t *testing.T) {

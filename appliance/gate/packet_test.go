@@ -266,6 +266,11 @@ func TestExemptInterface(t *testing.T) {
 	if _, reason := p.judge(attack); reason != appliance.ReasonSIPSource {
 		t.Errorf("%v on a guarded interface", reason)
 	}
+	// Empty places are no interface's: in a test-run on the way into the stack the
+	// index is 0, as it is always in mtk_eth_soc.
+	if _, reason := (stackProgram{p}).judge(attack); reason != appliance.ReasonSIPSource {
+		t.Errorf("%v where nobody says which interface it is", reason)
+	}
 }
 
 // Without an image, with an empty one and with one that isn't ours, the standard

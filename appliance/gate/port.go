@@ -88,6 +88,9 @@ func (g *Gate) guardIndex(p *port, pins pins) error {
 	}
 	stack := ingressHook(pins)
 	pin := filepath.Join(pins.links(), strconv.Itoa(p.index))
+	if slices.Contains(g.config.Stacked, p.name) {
+		return g.guardInStack(p, pin, stack)
+	}
 	found, err := link.LoadPinnedLink(pin, nil)
 	if err == nil {
 		adopted, err := g.adoptLink(p, found)
@@ -102,6 +105,18 @@ func (g *Gate) guardIndex(p *port, pins pins) error {
 	}
 	_ = os.Remove(pin) // damaged, or left by a deleted interface
 	return g.attach(p, pin, stack)
+}
+
+// guardInStack leaves the driver's hook only once the stack's holds the gate.
+func (g *Gate) guardInStack(p *port, pin string, stack stackHook) error {
+	p.note = "the driver runs one XDP program for all of its ports, the LAN's too, and hides from it which one a packet came by"
+	if err := g.attachStack(p, stack); err != nil {
+		return err
+	}
+	if _, err := os.Stat(pin); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return g.releaseLink(pin, p.index)
 }
 
 // adoptLink takes over a pinned link. It returns false for the husk that a
@@ -142,7 +157,7 @@ func (g *Gate) attach(p *port, pin string, stack stackHook) error {
 		return err
 	}
 	if err != nil {
-		p.note = err.Error()
+		p.note = "the driver takes no XDP program: " + err.Error()
 		return g.attachStack(p, stack)
 	}
 	if err := native.Pin(pin); err != nil {
@@ -172,13 +187,13 @@ func (g *Gate) clearHook(p *port) error {
 func (g *Gate) attachStack(p *port, stack stackHook) error {
 	adopted, err := stack.put(p.index, g.kernel.Ingress)
 	if err != nil {
-		return errors.Join(fmt.Errorf("attach natively: %s", p.note), err)
+		return errors.Join(errors.New(p.note), err)
 	}
 	if p.adopted = adopted; adopted {
 		g.event(p.name, "adopted the attachment in %s mode", ModeStack)
 		return nil
 	}
-	g.event(p.name, "the driver takes no XDP program: %s", p.note)
+	g.event(p.name, "%s", p.note)
 	g.event(p.name, "attached in %s mode", ModeStack)
 	return nil
 }

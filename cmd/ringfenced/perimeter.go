@@ -159,7 +159,7 @@ func exist(field string, names, known []string) (mistakes appliance.Errors, err 
 
 // open puts a gate over these interfaces in the place of the one before.
 func (p *perimeter) open(wan []string, exempt []network.Link) error {
-	settings := gate.Config{Interfaces: wan, Replace: p.replace, Dir: p.dir, Now: p.now}
+	settings := gate.Config{Interfaces: wan, Stacked: stackedOf(wan, exempt, linkNamed), Replace: p.replace, Dir: p.dir, Now: p.now}
 	for _, one := range exempt {
 		settings.Exempt = append(settings.Exempt, one.Name)
 	}
