@@ -114,6 +114,9 @@ const (
 	EndedLongest Ended = "longest"
 	// EndedLost is a call of which one side no longer knows.
 	EndedLost Ended = "lost"
+	// EndedUnwatched is a call that went on when the inspector stopped: nobody saw
+	// its end, and it is counted until then.
+	EndedUnwatched Ended = "unwatched"
 )
 
 // Drop is one sampled packet that the gate dropped.

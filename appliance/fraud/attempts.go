@@ -46,6 +46,10 @@ func (a *attempts) note(key string, out Outcome) {
 	a.all[hash] = &kept
 }
 
+// spent forgets an attempt that has come to its end: whoever uses its name again
+// begins another one.
+func (a *attempts) spent(key string) { delete(a.all, hashOf(key)) }
+
 // rang is the numbers that rang once and were gone: the bait of call-back fraud.
 type rang struct {
 	ring []uint64

@@ -213,14 +213,13 @@ func (b *Block) copy() *Block {
 // cutUnder asks for the end of every live call that a block covers.
 func (e *Engine) cutUnder(b *Block, at Moment, up time.Duration) (actions []Action) {
 	for _, call := range e.inOrder() {
-		if call.of[b.Subject.Kind].subject != b.Subject || call.cut || !b.Scope.covers(call.class) {
+		if call.of[b.Subject.Kind].subject != b.Subject || call.cut != nil || !b.Scope.covers(call.class) {
 			continue
 		}
-		call.cut = true
-		actions = append(actions, Action{Kind: ActCut, Call: call.id, Finding: Finding{
+		actions = append(actions, call.end(Finding{
 			At: at.Wall, Rule: b.Rule, Level: Critical, Subject: b.Subject, Number: call.number, Call: call.id,
 			Why: "a toll-block was entered: " + b.Why,
-		}})
+		}, up))
 	}
 	return actions
 }
@@ -253,7 +252,7 @@ func (e *Engine) Reopen(at Moment, of Subject, proofs []Proof) ([]Action, error)
 // again. Counts of calls and money stay.
 func (s *state) settle() {
 	s.recent = newRecent(s.recent.size)
-	s.suspect, s.run = suspicion{}, 0
+	s.suspect = suspicion{}
 	s.told = make(map[RuleID]told)
 }
 

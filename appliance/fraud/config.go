@@ -85,6 +85,7 @@ const (
 	fishingSpan    = 10 * time.Minute
 	fishingDigits  = 7 // of the tail that stays the same while prefixes are tried
 	spreadSpan     = time.Hour
+	sequentialSpan = 7 * 24 * time.Hour
 	shortSpan      = time.Hour
 	shortSample    = 10 // calls, before their share says anything
 	ShortCall      = 10 * time.Second

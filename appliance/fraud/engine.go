@@ -85,19 +85,19 @@ func (e *Engine) Begin(a Attempt) Outcome {
 	defer e.mu.Unlock()
 	up := e.clock(a.At)
 	of := e.subjects(a, up)
-	e.wake(a, of[Extension], up)
+	e.wake(of[Extension], up)
 	of[Extension].called = a.At.Wall
 	if a.Class == Emergency || a.Class == Internal {
 		return Outcome{Verdict: Pass}
 	}
 	for _, s := range of {
 		e.refresh(s, a.At.Wall, up)
-		s.touch(a.At.Wall)
+		s.touch(a.At.Wall, up)
 	}
 	j := e.judging(a, up)
 	j.of = of
-	if a.Refused && e.released(a.Number, up) != nil {
-		j.a.Refused, j.released = false, true
+	if e.released(a.Number, up) != nil {
+		j.a.Refused, j.released, j.lifted = false, true, a.Refused
 	}
 	out := j.decide()
 	out.Actions = j.actions
@@ -123,11 +123,15 @@ func (j *judging) decide() Outcome {
 	if repeated && before.Verdict == Refuse {
 		return before
 	}
+	repeated = repeated && !e.goesOn(j.a.Key)
+	block := e.blocks.over(j.of, j.a.Claims, j.a.Class)
 	if j.a.Class == National && !j.a.Refused {
+		if block != nil {
+			return j.outcome(block)
+		}
 		j.enter()
 		return Outcome{Verdict: Pass}
 	}
-	block := e.blocks.over(j.of, j.a.Claims, j.a.Class)
 	switch {
 	case !repeated:
 		j.count()
@@ -135,9 +139,9 @@ func (j *judging) decide() Outcome {
 			j.rules()
 			j.act()
 		}
-	case block == nil && !j.a.Refused && !j.released:
+	case block == nil && !j.a.Refused && !j.lifted:
 		// With credentials the call may be another's than the one it counted for.
-		j.atOnce(j.of[Extension], j.of[Extension].besides(j.a.Key)+1)
+		j.concurrent(j.of[Extension])
 		j.act()
 	}
 	out := j.outcome(block)
@@ -146,6 +150,17 @@ func (j *judging) decide() Outcome {
 	}
 	e.attempts.note(j.a.Key, out)
 	return out
+}
+
+// goesOn reports whether a call of that attempt is up or rings: what comes beside it
+// is another call, whatever it calls itself.
+func (e *Engine) goesOn(key string) bool {
+	for _, call := range e.live {
+		if call.key == key {
+			return true
+		}
+	}
+	return false
 }
 
 // outcome puts together what the blocks, the rules, the hours and the money say.

@@ -21,17 +21,13 @@ type period struct {
 const clockSlack = time.Hour
 
 // roll begins a new day or month. A period ends only when the calendar and the
-// clock that nobody can set agree: a calendar that jumps ahead keeps what was
-// spent, and one that goes back changes nothing.
+// clock that nobody can set agree: one whose calendar jumps, either way, keeps what
+// was spent and goes on under its new name.
 func (p *period) roll(key int, ends, up time.Duration) {
-	switch {
-	case p.key == 0:
+	if p.key == 0 || key != p.key && up >= p.ends-clockSlack {
 		*p = period{key: key, ends: ends}
-	case key > p.key && up >= p.ends-clockSlack:
-		*p = period{key: key, ends: ends}
-	case key > p.key: // a jump: the period goes on under its new name
-		p.key = key
 	}
+	p.key = key
 }
 
 // calendar is the present day of the site, so that not every call has to ask which
@@ -94,8 +90,9 @@ func (e *Engine) afford(of [kinds]*state, reserve Money) (broken string, broke b
 // that the credit rule says, and the end of the calls before a limit is passed.
 func (e *Engine) drain(at Moment, up time.Duration) (actions []Action) {
 	for _, call := range e.inOrder() {
-		if limit, ok := e.config.limit(call.of[Extension].subject, PerCall); ok && call.cost(up+time.Second) > limit {
-			actions = append(actions, e.cutFor(call, at, fmt.Sprintf("the call has cost %s of the %s that one may", call.cost(up), limit))...)
+		limit, ok := e.config.limit(call.of[Extension].subject, PerCall)
+		if ok && call.class.Chargeable() && call.cost(up+time.Second) > limit {
+			actions = append(actions, e.cutFor(call, at, up, fmt.Sprintf("the call has cost %s of the %s that one may", call.cost(up), limit))...)
 		}
 	}
 	for _, s := range e.drained() {
@@ -134,7 +131,7 @@ func (e *Engine) against(s *state, per Period, at Moment, up time.Duration) (act
 	why := fmt.Sprintf("%s has used up the %s of its %s", s.subject, limit, per)
 	for _, call := range e.inOrder() {
 		if call.of[s.subject.Kind] == s && call.rate.PerMinute > 0 && call.class.Chargeable() {
-			actions = append(actions, e.cutFor(call, at, why)...)
+			actions = append(actions, e.cutFor(call, at, up, why)...)
 		}
 	}
 	return actions
@@ -149,14 +146,13 @@ func (e *Engine) tellCredit(s *state, level Level, used, limit Money, per Period
 	return Action{Kind: ActNotify, Finding: f}
 }
 
-func (e *Engine) cutFor(call *live, at Moment, why string) []Action {
-	if call.cut || e.config.rule(RuleCredit).Mode != Enforce {
+func (e *Engine) cutFor(call *live, at Moment, up time.Duration, why string) []Action {
+	if call.cut != nil || e.config.rule(RuleCredit).Mode != Enforce {
 		return nil
 	}
-	call.cut = true
 	f := Finding{At: at.Wall, Rule: RuleCredit, Level: Critical, Subject: call.of[Extension].subject, Number: call.number, Call: call.id, Why: why}
 	e.note(f)
-	return []Action{{Kind: ActCut, Call: call.id, Finding: f}}
+	return []Action{call.end(f, up)}
 }
 
 // Spent is what a subject has spent in a period, its live calls included.

@@ -16,8 +16,29 @@ type live struct {
 	begun    time.Duration // on the engine's own clock
 	answered time.Duration // zero while it rings
 	talks    bool
-	cut      bool // ActCut has been asked for
+	cut      *Finding      // why its end has been asked for; nil where it has not
+	asked    time.Duration // when that was, the last time
 	of       [kinds]*state
+}
+
+// cutAgain is after which time the end of a call is asked for once more that has
+// not come: who should have ended it may have been starting.
+const cutAgain = 5 * time.Second
+
+// end asks for the end of a call.
+func (l *live) end(why Finding, up time.Duration) Action {
+	l.cut, l.asked = &why, up
+	return Action{Kind: ActCut, Call: l.id, Finding: why}
+}
+
+// insist asks again for the end of what should be over by now.
+func (e *Engine) insist(up time.Duration) (actions []Action) {
+	for _, call := range e.inOrder() {
+		if call.cut != nil && up-call.asked >= cutAgain {
+			actions = append(actions, call.end(*call.cut, up))
+		}
+	}
+	return actions
 }
 
 // cost is what the call has cost so far.
@@ -39,6 +60,7 @@ func (e *Engine) Answered(id string, at Moment) []Action {
 	up := e.clock(at)
 	if call := e.live[id]; call != nil && !call.talks {
 		call.talks, call.answered = true, up
+		e.attempts.spent(call.key)
 	}
 	return nil
 }
@@ -55,6 +77,9 @@ func (e *Engine) Ended(id string, at Moment, challenged bool) []Action {
 		return nil
 	}
 	e.close(call, up)
+	if !challenged {
+		e.attempts.spent(call.key)
+	}
 	if !challenged && call.class.Chargeable() {
 		lasted := time.Duration(0)
 		if call.talks {
@@ -109,13 +134,14 @@ func (e *Engine) Tick(at Moment) []Action {
 		actions = append(actions, e.duration(call, at, up)...)
 	}
 	actions = append(actions, e.drain(at, up)...)
+	actions = append(actions, e.insist(up)...)
 	e.expire(up)
 	return actions
 }
 
 // duration holds a live call against its bound.
 func (e *Engine) duration(call *live, at Moment, up time.Duration) []Action {
-	if !call.talks || call.cut || call.class == National || call.class == IntlLow {
+	if !call.talks || call.cut != nil || call.class == National || call.class == IntlLow {
 		return nil
 	}
 	j := e.judging(Attempt{ID: call.id, At: at, Number: call.number, Country: call.country, Class: call.class}, up)

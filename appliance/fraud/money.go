@@ -137,7 +137,7 @@ func (d *Deck) Rate(number string, class Class) Tariff {
 // Len returns how many prefixes the deck has.
 func (d *Deck) Len() int { return len(d.rates) }
 
-// with adds a rate, which counts for unknown prefixes where it is the dearest.
+// with adds a rate. Unknown prefixes cost the worst of each of its parts.
 func (d *Deck) with(prefix string, rate Tariff) {
 	if d.rates == nil {
 		d.rates = make(map[string]Tariff)
@@ -145,9 +145,9 @@ func (d *Deck) with(prefix string, rate Tariff) {
 	d.rates[prefix] = rate
 	d.longest = max(d.longest, len(prefix))
 	for _, class := range [...]Class{Unknown, IntlHigh} {
-		if d.fallback[class].Cost(time.Minute) < rate.Cost(time.Minute) {
-			d.fallback[class] = rate
-		}
+		worst := &d.fallback[class]
+		worst.Connect, worst.PerMinute = max(worst.Connect, rate.Connect), max(worst.PerMinute, rate.PerMinute)
+		worst.Initial, worst.Following = max(worst.Initial, rate.Initial), max(worst.Following, rate.Following)
 	}
 }
 

@@ -21,8 +21,8 @@ func (e *Engine) Register(r Registration) []Action {
 	up := e.clock(r.At)
 	s := e.states.of(Subject{Extension, r.Extension}, up)
 	j := e.judging(Attempt{At: r.At, Extension: r.Extension}, up)
-	e.wake(Attempt{At: r.At}, s, up)
-	s.touch(r.At.Wall)
+	e.wake(s, up)
+	s.touch(r.At.Wall, up)
 	if why := s.unusual(r, up); why != "" {
 		s.suspect = suspicion{Until: up + suspicionSpan, Rule: RuleRegistration, Why: why}
 		j.raise(RuleRegistration, Warning, s, 1, 1, func() string { return why })
@@ -31,12 +31,13 @@ func (e *Engine) Register(r Registration) []Action {
 	return j.actions
 }
 
-// wake notes that an extension which slept for a month moves again.
-func (e *Engine) wake(a Attempt, s *state, up time.Duration) {
-	if s.subject.Kind != Extension || s.active.IsZero() || a.At.Wall.Sub(s.active) <= dormantAfter {
+// wake notes that an extension which slept for a month moves again. The calendar,
+// which somebody may set, has no say.
+func (e *Engine) wake(s *state, up time.Duration) {
+	if s.subject.Kind != Extension || s.active.IsZero() || up-s.moved <= dormantAfter {
 		return
 	}
-	days := int(a.At.Wall.Sub(s.active).Hours() / 24)
+	days := int((up - s.moved).Hours() / 24)
 	s.suspect = suspicion{Until: up + suspicionSpan, Rule: RuleDormant, Why: fmt.Sprintf("it was silent for %d days", days)}
 }
 

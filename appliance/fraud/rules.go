@@ -17,6 +17,7 @@ type judging struct {
 	of       [kinds]*state
 	rate     Tariff
 	released bool // the number was released by somebody
+	lifted   bool // and without that a list would have refused the call
 
 	critical *Finding // the first one that is in force
 	held     *Finding // the call is refused, without a block
@@ -46,16 +47,7 @@ func (j *judging) count() {
 			s.day.add(j.up, 1)
 			j.e.base(s, j.a.At.Wall).calls++
 		}
-		s.row(entry.number)
 	}
-}
-
-// row counts how often the same number is called in a row.
-func (s *state) row(number uint64) {
-	if s.last != number {
-		s.last, s.run = number, 0
-	}
-	s.run++
 }
 
 // tail is the end of a number that stays the same while prefixes are tried.
@@ -73,7 +65,7 @@ func (j *judging) rules() {
 		j.highRisk()
 		return
 	}
-	if j.released {
+	if j.lifted {
 		return
 	}
 	for _, s := range j.of {
@@ -144,7 +136,7 @@ func (j *judging) raise(id RuleID, level Level, s *state, value, threshold float
 // hold refuses the call of a finding, and nothing else.
 func (j *judging) hold(id RuleID, s *state, format string, args ...any) {
 	mode := j.e.config.rule(id).Mode
-	if mode == Off {
+	if mode == Off || j.released {
 		return
 	}
 	f := Finding{Rule: id, Level: Warning, Subject: s.subject, Value: 1, Threshold: 1, Shadow: mode == Shadow, Why: fmt.Sprintf(format, args...)}
@@ -283,10 +275,8 @@ func (j *judging) rates(s *state) {
 
 // concurrent: chargeable calls up or ringing at once, this one included. A site
 // may have a share of its channels.
-func (j *judging) concurrent(s *state) { j.atOnce(s, s.chargeable+1) }
-
-func (j *judging) atOnce(s *state, calls int) {
-	n := float64(calls)
+func (j *judging) concurrent(s *state) {
+	n := float64(s.chargeable + 1)
 	setting := j.e.config.rule(RuleConcurrent)
 	if s.subject.Kind != Extension {
 		share := math.Ceil(float64(j.e.config.Channels) / 5)
@@ -295,10 +285,16 @@ func (j *judging) atOnce(s *state, calls int) {
 	j.against(RuleConcurrent, setting, s, n, func() string { return fmt.Sprintf("%.0f international or premium calls at once", n) })
 }
 
-// sequential: the same number again and again.
+// sequential: the same number again and again within a week.
 func (j *judging) sequential() {
-	s := j.of[Extension]
-	j.found(RuleSequential, s, float64(s.run), func() string { return fmt.Sprintf("%d calls in a row to %s", s.run, j.place()) })
+	s, number, run := j.of[Extension], hashOf(j.a.Number), 0
+	s.recent.each(j.up-sequentialSpan, func(e *entry) bool {
+		if e.number == number {
+			run++
+		}
+		return e.number == number
+	})
+	j.found(RuleSequential, s, float64(run), func() string { return fmt.Sprintf("%d calls in a row to %s", run, j.place()) })
 }
 
 // spread: many different numbers within an hour.

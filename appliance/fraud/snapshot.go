@@ -29,10 +29,9 @@ type keptState struct {
 	Seen      time.Time     `json:"seen,omitzero"`
 	Active    time.Time     `json:"active,omitzero"`
 	Called    time.Time     `json:"called,omitzero"`
+	Moved     time.Duration `json:"moved"`
 	Windows   []keptWindow  `json:"windows,omitempty"`
 	Recent    []keptEntry   `json:"recent,omitempty"`
-	Last      uint64        `json:"last,omitempty"`
-	Run       int           `json:"run,omitempty"`
 	Countries []country     `json:"countries,omitempty"`
 	Addresses []address     `json:"addresses,omitempty"`
 	Suspect   suspicion     `json:"suspect,omitzero"`
@@ -124,7 +123,7 @@ func (s *state) windows() [6]*slots {
 
 func (s *state) keep(up time.Duration) keptState {
 	k := keptState{
-		Subject: s.subject, Used: s.used, Seen: s.seen, Active: s.active, Called: s.called, Last: s.last, Run: s.run,
+		Subject: s.subject, Used: s.used, Seen: s.seen, Active: s.active, Called: s.called, Moved: s.moved,
 		Countries: slices.Clone(s.countries), Addresses: slices.Clone(s.addresses), Suspect: s.suspect, Spent: s.spends(up),
 	}
 	for which, window := range s.windows() {
@@ -256,7 +255,7 @@ func (e *Engine) restore(at Moment, k kept) {
 }
 
 func (s *state) restore(k keptState) {
-	s.used, s.seen, s.active, s.called, s.last, s.run = k.Used, k.Seen, k.Active, k.Called, k.Last, k.Run
+	s.used, s.seen, s.active, s.called, s.moved = k.Used, k.Seen, k.Active, k.Called, k.Moved
 	s.countries, s.addresses, s.suspect = k.Countries, k.Addresses, k.Suspect
 	windows := s.windows()
 	for _, w := range k.Windows {

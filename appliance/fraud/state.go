@@ -19,14 +19,13 @@ type state struct {
 	// cost or reserved, as of the last tick.
 	chargeable int
 	sum        Money
-	last       uint64 // hash of the number called last
-	run        int    // how often in a row
 
 	countries []country
 	addresses []address
-	seen      time.Time // first activity
-	active    time.Time // latest
-	called    time.Time // latest call that it placed, of any class
+	seen      time.Time     // first activity
+	active    time.Time     // latest
+	moved     time.Duration // the same on the engine's own clock
+	called    time.Time     // latest call that it placed, of any class
 	suspect   suspicion
 	base      *baseline
 	spent     [periods]period
@@ -76,14 +75,12 @@ func newState(of Subject, up time.Duration) *state {
 	return s
 }
 
-// touch notes activity and reports whether the subject was asleep before.
-func (s *state) touch(wall time.Time) (dormant bool) {
-	dormant = !s.active.IsZero() && wall.Sub(s.active) > dormantAfter
+// touch notes activity.
+func (s *state) touch(wall time.Time, up time.Duration) {
 	if s.seen.IsZero() {
 		s.seen = wall
 	}
-	s.active = wall
-	return dormant
+	s.active, s.moved = wall, up
 }
 
 // knows reports whether the subject has called a country, and whether often
@@ -135,18 +132,6 @@ func (s *state) left(call *live, up time.Duration) {
 		s.chargeable--
 	}
 	s.sum = max(s.sum-call.committed(up), 0)
-}
-
-// besides returns how many chargeable calls are up or ringing that are no part of an
-// attempt.
-func (s *state) besides(key string) int {
-	n := s.chargeable
-	for _, call := range s.live {
-		if call.class.Chargeable() && call.key == key {
-			n--
-		}
-	}
-	return n
 }
 
 // addUp has sum hold what the live calls have cost so far, or have reserved. Every

@@ -6,6 +6,7 @@ import (
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/document"
 	"github.com/ringfence/ringfence/appliance/inspector/guard"
+	"github.com/ringfence/ringfence/appliance/inspector/message"
 	"github.com/ringfence/ringfence/appliance/settings"
 )
 
@@ -37,7 +38,7 @@ func (i *Inspector) callerOf(q *request) caller {
 			return caller{name, appliance.AttributionDigest}
 		}
 	}
-	if name := i.bindings.speaking(q.from.remote, q.fromAddr.URI.User, q.at); name != "" {
+	if name := i.bindings.speaking(q.from.remote, q.fromAddr.URI.Account(), q.at); name != "" {
 		return caller{name, appliance.AttributionRegistration}
 	}
 	return caller{"", appliance.AttributionSource}
@@ -49,17 +50,23 @@ func (i *Inspector) accountOf(q *request, c *guard.Credentials) string {
 	trunk := i.registrarOf(q)
 	switch {
 	case q.Method == "REGISTER":
-		return q.toAddr.URI.User + "@" + domainOf(trunk)
+		return q.toAddr.URI.Account() + "@" + domainOf(trunk)
 	case c == nil:
-		return q.fromAddr.URI.User + "@" + domainOf(trunk)
+		return q.fromAddr.URI.Account() + "@" + domainOf(trunk)
 	}
 	if known := i.watch.accounts.named(c.User, nameOf(trunk)); known != "" {
 		return known
 	}
-	if strings.Contains(c.User, "@") {
-		return c.User
+	return usernameAt(c, trunk)
+}
+
+// usernameAt is the account that credentials name by themselves.
+func usernameAt(c *guard.Credentials, trunk *settings.Trunk) string {
+	name := message.URI{User: c.User}.Account()
+	if strings.Contains(name, "@") {
+		return name
 	}
-	return c.User + "@" + domainOf(trunk)
+	return name + "@" + domainOf(trunk)
 }
 
 // registrarOf is the trunk that a request belongs to; nil for the PBX's own.
@@ -111,7 +118,7 @@ func (i *Inspector) asGuarded(q *request) guard.Request {
 	case c != nil || q.Method == "REGISTER":
 		r.Account = i.accountOf(q, c)
 	case q.who.remote: // who is looked for, not who says he looks
-		r.Account = q.uri.User + "@" + domainOf(i.registrarOf(q))
+		r.Account = q.uri.Account() + "@" + domainOf(i.registrarOf(q))
 	}
 	return r
 }

@@ -56,7 +56,7 @@ func (i *Inspector) behave(q *request, record *appliance.Call, said rules.Decisi
 func placedBy(q *request, record *appliance.Call) string {
 	switch {
 	case q.who.pbx && record.From != "":
-		return record.From
+		return q.fromAddr.URI.Account()
 	case record.Account != "":
 		return record.Account
 	}
@@ -64,14 +64,18 @@ func placedBy(q *request, record *appliance.Call) string {
 }
 
 // claims are the other names of whoever places a call: the account that he says he
-// is, proven or not, and his address. After a restart nobody is registered and little
+// is, proven or not, the name in his credentials, and his address. After a restart nobody is registered and little
 // is proven, and a toll-block holds all the same.
 func (i *Inspector) claims(q *request, record *appliance.Call) []string {
 	if q.who.pbx {
 		return nil
 	}
 	names := []string{q.from.remote.Addr().String()}
-	if c := credentials(q.Message); c != nil || record.Account == "" {
+	c := credentials(q.Message)
+	if c != nil {
+		names = append(names, strings.Clone(usernameAt(c, i.registrarOf(q))))
+	}
+	if c != nil || record.Account == "" {
 		names = append(names, strings.Clone(i.accountOf(q, c)))
 	}
 	return names

@@ -202,7 +202,7 @@ func (s *bindings) account(user string, now time.Time) *binding {
 	var newest *binding
 	for _, b := range s.all {
 		name, _, _ := strings.Cut(b.account, "@")
-		if name == user && now.Before(b.expires) && (newest == nil || b.expires.After(newest.expires)) {
+		if strings.EqualFold(name, user) && now.Before(b.expires) && (newest == nil || b.expires.After(newest.expires)) {
 			newest = b
 		}
 	}

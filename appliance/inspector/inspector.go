@@ -136,6 +136,7 @@ func (i *Inspector) Run(ctx context.Context) error {
 	i.door.serve(serving)
 	i.txs.close()
 	tasks.Wait()
+	i.calls.abandon(i.now())
 	return nil
 }
 

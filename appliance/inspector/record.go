@@ -1,6 +1,7 @@
 package inspector
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -229,6 +230,18 @@ func (c *call) forks() []*dialog {
 		all = append(all, d)
 	}
 	return all
+}
+
+// abandon ends the records of the calls that go on when the inspector stops. The one
+// after it does not know them, and whoever counts what is up must not wait for it.
+func (s *calls) abandon(now time.Time) {
+	s.mu.Lock()
+	open := slices.Collect(maps.Values(s.all))
+	s.mu.Unlock()
+	for _, c := range open {
+		s.because(c, appliance.EndedUnwatched)
+		s.end(c, 0, appliance.ReasonNoRules, now)
+	}
 }
 
 // live returns a copy of every live record, oldest first.

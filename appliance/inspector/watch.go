@@ -188,10 +188,10 @@ func sourcesOf(account document.Account) []string {
 // that of every registrar.
 func names(account document.Account, name string) bool {
 	if strings.Contains(account.User, "@") {
-		return account.User == name
+		return strings.EqualFold(account.User, name)
 	}
 	user, _, _ := strings.Cut(name, "@")
-	return account.User == user
+	return strings.EqualFold(account.User, user)
 }
 
 // remembered is what a restart must not lose.

@@ -7,6 +7,7 @@ package watch
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,6 +79,7 @@ type Watch struct {
 	census    *fraud.Census
 	counted   time.Duration // when the census was last kept
 	failed    string        // why the last keeping failed; empty where it did not
+	unkept    bool          // the toll-blocks in force are not those on the disk
 
 	spentAt, keptAt uint64 // the engine's activity when that was kept; of keeping alone
 
@@ -145,13 +147,24 @@ func (w *Watch) current() {
 
 func (w *Watch) restore() {
 	var snapshot, spending []byte
-	w.take(keptSnapshot, func(data []byte) error { snapshot = data; return nil })
-	w.take(keptSpending, func(data []byte) error { spending = data; return nil })
+	w.take(keptSnapshot, whole(&snapshot))
+	w.take(keptSpending, whole(&spending))
 	at := w.Now()
 	if snapshot != nil || spending != nil {
 		w.restoreCounts(at, snapshot, spending)
 	}
 	w.take(keptBlocks, func(data []byte) error { return w.engine.RestoreBlocks(data) })
+}
+
+// whole accepts JSON that is all there: else the edition before it has a chance.
+func whole(into *[]byte) func([]byte) error {
+	return func(data []byte) error {
+		if !json.Valid(data) {
+			return errors.New("it is damaged")
+		}
+		*into = data
+		return nil
+	}
 }
 
 // restoreCounts takes what can be read of the two: that one is damaged does not cost
@@ -238,8 +251,15 @@ func (w *Watch) keeping(ctx context.Context) {
 	}
 }
 
-// everySecond keeps what has changed: a quiet night wears out no flash.
+// everySecond keeps what has changed: a quiet night wears out no flash. Toll-blocks
+// that a full disk had no room for come first.
 func (w *Watch) everySecond(n int) {
+	w.mu.Lock()
+	unkept := w.unkept
+	w.mu.Unlock()
+	if unkept {
+		w.keepBlocks()
+	}
 	now := w.engine.Activity()
 	if n%int(spendingEvery/time.Second) == 0 && (now != w.spentAt || w.engine.Live() > 0) {
 		w.keepSpending()
@@ -325,7 +345,10 @@ func (w *Watch) keepBlocks() {
 	w.writing.Lock() // of two editions the later one is written last
 	defer w.writing.Unlock()
 	data, err := w.engine.KeptBlocks()
-	w.kept(keptBlocks, data, err)
+	err = w.kept(keptBlocks, data, err)
+	w.mu.Lock()
+	w.unkept = err != nil
+	w.mu.Unlock()
 }
 
 func (w *Watch) keepSpending() {
@@ -339,24 +362,23 @@ func (w *Watch) keepSnapshot() {
 }
 
 // kept writes, and says once that it can't: everything stays in force from memory.
-func (w *Watch) kept(name string, data []byte, err error) {
+func (w *Watch) kept(name string, data []byte, err error) error {
 	if err == nil {
 		err = w.Keeper.Keep(name, data)
 	}
 	w.mu.Lock()
 	before := w.failed
-	if err == nil {
-		if before == name {
-			w.failed = ""
-		}
-		w.mu.Unlock()
-		return
+	switch {
+	case err != nil:
+		w.failed = name
+	case before == name:
+		w.failed = ""
 	}
-	w.failed = name
 	w.mu.Unlock()
-	if before == "" {
+	if err != nil && before == "" {
 		w.trouble(fmt.Sprintf("%s can't be written; limits and blocks are in force from memory until the power goes: %v", name, err))
 	}
+	return err
 }
 
 // Trouble returns what keeps the watch from remembering, or "".

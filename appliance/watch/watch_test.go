@@ -345,6 +345,33 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
+// TestBlockSurvivesAFullDisk: a toll-block that found no room is written as soon as
+// there is some, whatever an older file says.
+func TestBlockSurvivesAFullDisk(t *testing.T) {
+	s := newSite(t)
+	w := s.start()
+	w.keepAll() // a file without a block
+	s.full = true
+	s.dial(w, "201", "0011 44 20 7946 0019", true)
+	if len(w.Blocks()) != 1 {
+		t.Fatal("no block")
+	}
+	for n := 1; n <= 5; n++ {
+		w.everySecond(n)
+	}
+	if w.Trouble() == "" || len(s.events) == 0 {
+		t.Error("nobody hears of the full disk")
+	}
+	s.full = false
+	w.everySecond(6)
+	if again := s.start(); len(again.Blocks()) != 1 {
+		t.Errorf("%d blocks after the power went", len(again.Blocks()))
+	}
+	if w.Trouble() != "" {
+		t.Error(w.Trouble())
+	}
+}
+
 func TestRates(t *testing.T) {
 	s := newSite(t)
 	w := s.start()

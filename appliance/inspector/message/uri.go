@@ -307,6 +307,31 @@ func (u URI) HeaderFields() []Header {
 }
 
 // unescape decodes the %HH of text that escaped has checked, once.
+// Account is the user part as every spelling of one name has it: in small letters,
+// since many registrars tell no case apart, and without escapes where a character
+// needs none (RFC 3261 section 19.1.4 takes the two for the same).
+func (u URI) Account() string {
+	if strings.IndexByte(u.User, '%') < 0 {
+		return strings.ToLower(u.User)
+	}
+	out := make([]byte, 0, len(u.User))
+	for i := 0; i < len(u.User); i++ {
+		c, escape := u.User[i], u.User[i] == '%' && i+2 < len(u.User)
+		if escape {
+			c = nibble(u.User[i+1])<<4 | nibble(u.User[i+2])
+		}
+		if escape && !(classes[c]&(classAlpha|classDigit) != 0 || strings.IndexByte("-_.!~*'()", c) >= 0) {
+			out = append(out, u.User[i:i+3]...)
+		} else {
+			out = append(out, c)
+		}
+		if escape {
+			i += 2
+		}
+	}
+	return strings.ToLower(string(out))
+}
+
 func unescape(s string) string {
 	if strings.IndexByte(s, '%') < 0 {
 		return s

@@ -266,3 +266,14 @@ func TestParams(t *testing.T) {
 		t.Error("All goes on after the end")
 	}
 }
+
+func TestAccount(t *testing.T) {
+	for user, want := range map[string]string{
+		"201": "201", "20%31": "201", "%32%30%31": "201", "Anna": "anna", "%41nna": "anna", "a%2Db": "a-b", "a%23b": "a%23b", "a%2Fb": "a%2fb", "a%2fb": "a%2fb",
+		"": "", "%": "%", "50%2": "50%2", "%C3%A4": "%c3%a4",
+	} {
+		if got := (URI{User: user}).Account(); got != want {
+			t.Errorf("%q is %q, want %q", user, got, want)
+		}
+	}
+}
