@@ -64,7 +64,7 @@ type Audit struct {
 	Action  string    `json:"action"`  // what was done: change, block, reopen, release, ban, ...
 	Subject string    `json:"subject"` // to what
 	Message string    `json:"message"` // one sentence, no secrets
-	Before  string    `json:"before"`  // Hash of the line before; empty for the first
+	Before  string    `json:"before"`  // Hash of the line before; empty for the first of a chain
 	Hash    string    `json:"hash"`    // SHA-256 in hexadecimal over the line without it
 }
 

@@ -27,14 +27,18 @@ func (c *Control) Start() error {
 // Refresh compiles again and has the gate enforce the result where it differs
 // from what the gate holds: exceptions run out, names resolve to other
 // addresses, clocks are set, and a gate may have been reloaded behind our back.
-// It is cheap where nothing changed.
+// Bans that the gate did not take are brought to it again. It is cheap where
+// nothing changed.
 func (c *Control) Refresh() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.endBans()
 	err := c.refresh()
-	if now := c.State(); c.gate.Generation() != now.Rules.Digest() {
+	switch now := c.State(); {
+	case c.gate.Generation() != now.Rules.Digest():
 		err = errors.Join(err, c.enforce(now))
+	case c.bans.trouble != nil:
+		c.bringBans()
 	}
 	return err
 }

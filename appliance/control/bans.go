@@ -282,12 +282,11 @@ func (c *Control) changeBans(changes ...banChange) error {
 		one.apply(after)
 	}
 	if err := c.moveBans(before, after); err != nil {
-		return errors.Join(fmt.Errorf("ban at the gate: %w", err), c.moveBans(after, before))
+		c.returnBans(after, before)
+		return fmt.Errorf("ban at the gate: %w", err)
 	}
 	if err := c.storeBans(changes); err != nil {
-		if back := c.moveBans(after, before); back != nil {
-			c.log.Error("take the ban back", "err", back)
-		}
+		c.returnBans(after, before)
 		return fmt.Errorf("store the bans: %w", err)
 	}
 	for _, one := range changes {
@@ -297,23 +296,47 @@ func (c *Control) changeBans(changes ...banChange) error {
 	return nil
 }
 
-// moveBans has the gate go from one list to another.
+// moveBans has the gate go from one list to another, as far as it goes: what it
+// does not take keeps no other attacker in.
 func (c *Control) moveBans(from, to map[netip.Prefix]appliance.Ban) error {
+	var problems []error
 	for source := range from {
 		if _, stays := to[source]; !stays {
 			if err := c.gate.Unban(source); err != nil {
-				return err
+				problems = append(problems, err)
 			}
 		}
 	}
 	for source, ban := range to {
 		if from[source] != ban {
 			if err := c.gate.Ban(ban); err != nil {
-				return err
+				problems = append(problems, err)
 			}
 		}
 	}
-	return nil
+	return few(problems)
+}
+
+// returnBans takes a change back. Where the gate does not go along, Refresh brings
+// it the list.
+func (c *Control) returnBans(from, to map[netip.Prefix]appliance.Ban) {
+	if err := c.moveBans(from, to); err != nil {
+		c.bans.trouble = fmt.Errorf("take a change back: %w", err)
+		c.log.Error("take a ban back", "err", err)
+	}
+}
+
+// maxTold is how many errors of one kind are worth reading: a gate that takes no
+// bans says so for each of 65,536.
+const maxTold = 3
+
+// few joins errors, and counts those beyond maxTold.
+func few(problems []error) error {
+	more := len(problems) - maxTold
+	if more <= 0 {
+		return errors.Join(problems...)
+	}
+	return errors.Join(append(problems[:maxTold:maxTold], fmt.Errorf("and %d more", more))...)
 }
 
 // endBans drops the bans whose time is up, so that the gate's table does not

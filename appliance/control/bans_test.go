@@ -254,6 +254,52 @@ func TestAnotherGateIsToldTheBans(t *testing.T) {
 	}
 }
 
+// TestBansAreTriedAgain has the gate lose its table and refuse one ban, and then
+// any change.
+func TestBansAreTriedAgain(t *testing.T) {
+	b := newBox(t, t.TempDir())
+	const many = 20
+	for i := range many {
+		mustBan(t, b, fmt.Sprintf("198.51.100.%d", i+1))
+	}
+	b.gate.bans, b.gate.noBan, b.gate.digest = nil, netip.MustParsePrefix("198.51.100.7/32"), "somebody else's"
+	if err := b.Refresh(); err != nil || len(b.gate.bans) != many-1 {
+		t.Errorf("err %v, one was refused and the gate holds %d of the other %d", err, len(b.gate.bans), many-1)
+	}
+	if checks := b.Checks(); len(checks) != 1 || checks[0].Level != appliance.Red {
+		t.Errorf("checks %+v", checks)
+	}
+	b.gate.noBan = netip.Prefix{}
+	if err := b.Refresh(); err != nil || len(b.gate.bans) != many {
+		t.Errorf("err %v, the gate takes bans again and holds %d of %d", err, len(b.gate.bans), many)
+	}
+	if checks := b.Checks(); len(checks) != 0 {
+		t.Errorf("checks %+v", checks)
+	}
+	// One that the gate lifted, and could not say so, is brought back.
+	b.gate.noBans = errNo
+	if _, err := b.Unban("198.51.100.7"); !errors.Is(err, errNo) || b.atGate("198.51.100.7/32") || len(b.Checks()) != 1 {
+		t.Errorf("err %v, checks %+v", err, b.Checks())
+	}
+	b.gate.noBans = nil
+	if err := b.Refresh(); err != nil || len(b.gate.bans) != many || len(b.Checks()) != 0 {
+		t.Errorf("err %v, the gate holds %d of %d, checks %+v", err, len(b.gate.bans), many, b.Checks())
+	}
+}
+
+// TestFewErrors keeps what a gate says that takes no bans at all short.
+func TestFewErrors(t *testing.T) {
+	if err := few(nil); err != nil {
+		t.Error(err)
+	}
+	if err := few([]error{errNo, errNo, errNo}); err.Error() != "no\nno\nno" {
+		t.Error(err)
+	}
+	if err := few([]error{errNo, errNo, errNo, errNo, errNo}); err.Error() != "no\nno\nno\nand 2 more" || !errors.Is(err, errNo) {
+		t.Error(err)
+	}
+}
+
 // TestShutOut is a ban that the inspector asks for.
 func TestShutOut(t *testing.T) {
 	dir := t.TempDir()

@@ -36,6 +36,7 @@ type fakeGate struct {
 	bans    map[netip.Prefix]appliance.Ban
 	refuse  error
 	noBans  error
+	noBan   netip.Prefix // one that alone is refused
 }
 
 func (g *fakeGate) Enforce(wan []string, r *rules.Rules) error {
@@ -79,6 +80,9 @@ func (g *fakeGate) Ban(ban appliance.Ban) error {
 	defer g.mu.Unlock()
 	if g.noBans != nil {
 		return g.noBans
+	}
+	if g.noBan == ban.Source {
+		return errNo
 	}
 	if g.bans == nil {
 		g.bans = map[netip.Prefix]appliance.Ban{}

@@ -153,9 +153,10 @@ type Control struct {
 	started   time.Time
 
 	fetching chan struct{} // holds one while a feed is fetched: one at a time
+	uploads  chan struct{} // holds one for each feed that is uploaded
 	attempts attempts
 
-	imports sync.Mutex // one import at a time: they are large
+	imports sync.Mutex // one content at a time is put in force: they are large
 	mu      sync.Mutex // one change at a time; guards bans
 	bans    bans
 	state   atomic.Pointer[State]
@@ -168,7 +169,7 @@ type Control struct {
 func New(hands Hands, queue *Queue, now func() time.Time, log *slog.Logger) *Control {
 	c := &Control{
 		gate: hands.Gate, documents: hands.Documents, lists: hands.Lists, network: hands.Network, web: hands.Web, audits: hands.Audits,
-		fetching: make(chan struct{}, 1), queue: queue, recent: &recent{}, tops: newTops(), now: now, log: log, started: now(),
+		fetching: make(chan struct{}, 1), uploads: make(chan struct{}, maxUploads), queue: queue, recent: &recent{}, tops: newTops(), now: now, log: log, started: now(),
 	}
 	c.records = settled{hands.Records, c.Flush}
 	c.publish(c.load())

@@ -93,20 +93,32 @@ func (c *Control) loadFeed(name string) (one content, found bool) {
 // ImportFeed puts the content of a feed that a document names in force, read in
 // the format that the document gives, whole or not at all: on an error nothing
 // has changed, and the error names the first line that is wrong. data may be as
-// long as feed.MaxSize.
+// long as feed.MaxSize, and take its time: no other feed waits for it. Where
+// maxUploads are under way already, CodeUnavailable says so.
 func (c *Control) ImportFeed(name string, data io.Reader) (api.Imported, error) {
-	c.imports.Lock()
-	defer c.imports.Unlock()
 	wanted, err := c.State().feed(name)
 	if err != nil {
 		return api.Imported{}, err
+	}
+	select {
+	case c.uploads <- struct{}{}:
+		defer func() { <-c.uploads }()
+	default:
+		return api.Imported{}, &appliance.Error{Code: appliance.CodeUnavailable,
+			Message: fmt.Sprintf("%d uploads of feeds are under way: try again", maxUploads)}
 	}
 	raw, err := io.ReadAll(data)
 	if err != nil {
 		return api.Imported{}, fmt.Errorf("read body: %w", err)
 	}
+	c.imports.Lock()
+	defer c.imports.Unlock()
 	return c.bring(wanted, raw, byImport)
 }
+
+// maxUploads is how many uploads are held in memory: one may be stuck, and each may
+// have feed.MaxSize.
+const maxUploads = 2
 
 // The ways in which content comes, as the journal calls them.
 const (

@@ -2,6 +2,7 @@ package control
 
 import (
 	"errors"
+	"io"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -205,6 +206,53 @@ func TestImportIsBounded(t *testing.T) {
 	if answer.Code != 413 || body.read > api.MaxFeed+1<<20 {
 		t.Errorf("status %d after %d bytes: %s", answer.Code, body.read, answer.Body)
 	}
+}
+
+// TestSlowUpload has an upload take its time, and everything else go on meanwhile.
+func TestSlowUpload(t *testing.T) {
+	b := newBox(t, t.TempDir())
+	mustChange(t, b, withFeeds("slow", "own"))
+	body, client := io.Pipe()
+	slow := make(chan error, 1)
+	go func() { _, err := b.ImportFeed("slow", body); slow <- err }()
+	if _, err := client.Write([]byte("192.0.2.0/24\n")); err != nil {
+		t.Fatal(err)
+	}
+	others := make(chan error, 1)
+	go func() {
+		_, imported := b.ImportFeed("own", strings.NewReader("198.51.100.0/24\n"))
+		_, removed := b.RemoveFeed("own")
+		others <- errors.Join(imported, removed)
+	}()
+	select {
+	case err := <-others:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the other feed waits for the slow one")
+	}
+
+	// What is held in memory is bounded.
+	another, alike := io.Pipe()
+	second := make(chan error, 1)
+	go func() { _, err := b.ImportFeed("own", another); second <- err }()
+	if _, err := alike.Write([]byte("198.51.100.0/24\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.ImportFeed("own", strings.NewReader("")); appliance.CodeOf(err) != appliance.CodeUnavailable {
+		t.Errorf("one more: %v", err)
+	}
+	if err := errors.Join(client.Close(), <-slow); err != nil || !b.denies("192.0.2.7") {
+		t.Errorf("the slow one: %v", err)
+	}
+
+	// The feed may be another one when its content is there.
+	mustChange(t, b, withFeeds("slow"))
+	if err := errors.Join(alike.Close(), <-second); err == nil || b.denies("198.51.100.7") {
+		t.Errorf("a feed that went while it was uploaded: %v", err)
+	}
+	mustImport(t, b, "slow", "192.0.2.0/25\n")
 }
 
 func TestNamesChange(t *testing.T) {

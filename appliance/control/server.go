@@ -188,18 +188,27 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
-	stop := context.AfterFunc(ctx, func() {
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	drained := make(chan struct{})
+	drain := func() {
+		defer close(drained)
+		wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 		defer cancel()
-		if err := server.Shutdown(drain); err != nil {
+		if err := server.Shutdown(wait); err != nil {
 			server.Close()
 		}
-	})
-	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
 	}
-	return nil
+	stop := context.AfterFunc(ctx, drain)
+	err := server.Serve(listener)
+	if stop() {
+		drain() // the listener failed by itself
+	}
+	// Serve returns as soon as the shutdown begins. Whoever called us closes the disk
+	// and the gate next, which the handlers still use.
+	<-drained
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
 }
 
 // answer turns a handler's value or error into JSON.

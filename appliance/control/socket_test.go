@@ -2,11 +2,13 @@ package control
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/control/api"
@@ -74,6 +76,52 @@ func TestServeAndClient(t *testing.T) {
 	}
 	if _, err := client.Status(context.Background()); err == nil || !strings.Contains(err.Error(), "is ringfenced running?") {
 		t.Fatalf("err %v", err)
+	}
+}
+
+// slowly is a health that takes as long as a test lets it.
+type slowly struct{ begun, end chan struct{} }
+
+func (s slowly) Status() appliance.Status {
+	close(s.begun)
+	<-s.end
+	return appliance.Status{}
+}
+
+// TestServeWaits has Serve end while a request is under way.
+func TestServeWaits(t *testing.T) {
+	for name, end := range map[string]func(cancel func(), listener net.Listener) error{
+		"as asked":            func(cancel func(), _ net.Listener) error { cancel(); return nil },
+		"the listener failed": func(_ func(), listener net.Listener) error { return listener.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBox(t, t.TempDir())
+			path := filepath.Join(t.TempDir(), "s")
+			listener, err := Listen(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			health := slowly{make(chan struct{}), make(chan struct{})}
+			server := NewServer(b.Control, noCalls{}, b.watch, health, someCertificates{}, slog.New(slog.DiscardHandler))
+			done, answered := make(chan error, 1), make(chan error, 1)
+			go func() { done <- server.Serve(ctx, listener) }()
+			go func() { _, err := api.NewClient(path).Status(context.Background()); answered <- err }()
+			<-health.begun
+			if err := end(cancel, listener); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-done:
+				t.Errorf("it ended under a request: %v", err)
+			case <-time.After(200 * time.Millisecond):
+			}
+			close(health.end)
+			if err := <-answered; err != nil {
+				t.Errorf("the request: %v", err)
+			}
+		})
 	}
 }
 

@@ -83,9 +83,6 @@ type Gate struct {
 	ports  []*port
 	turned time.Time // when the flows' front was turned last
 
-	controlMu sync.Mutex
-	control   bpf.GateControl // as the kernel has it
-
 	mediaMu sync.Mutex // guards media, and is taken after mu
 	media   *objects   // kernel, for those that must not wait for a Swap
 }
@@ -182,7 +179,7 @@ func (g *Gate) open() error {
 // takeUp sets what lies outside of generations, points the root at the gate and
 // attaches.
 func (g *Gate) takeUp(pins pins) error {
-	if err := g.setControl(g.kernel, func(c *bpf.GateControl) { c.Exempt = indexesOf(g.config.Exempt) }); err != nil {
+	if err := setControl(g.kernel, func(c *bpf.GateControl) { c.Exempt = indexesOf(g.config.Exempt) }); err != nil {
 		return err
 	}
 	g.mediaMu.Lock()
@@ -194,16 +191,26 @@ func (g *Gate) takeUp(pins pins) error {
 	return g.guardAll(pins)
 }
 
+// controlMu guards the map of controls, and is taken last. It is one for all gates
+// of the process: while one takes another's place, both write to the same map, which
+// is changed by reading and writing it whole.
+var controlMu sync.Mutex
+
 // setControl changes what the daemon tells the program outside of generations.
-func (g *Gate) setControl(o *objects, change func(*bpf.GateControl)) error {
-	g.controlMu.Lock()
-	defer g.controlMu.Unlock()
-	// Another Gate may hold the same maps, while it takes this one's place.
-	if err := o.Controls.Lookup(uint32(0), &g.control); err != nil {
+func setControl(o *objects, change func(*bpf.GateControl)) error {
+	controlMu.Lock()
+	defer controlMu.Unlock()
+	return writeControl(o, change)
+}
+
+// writeControl is setControl for whoever holds controlMu.
+func writeControl(o *objects, change func(*bpf.GateControl)) error {
+	var control bpf.GateControl
+	if err := o.Controls.Lookup(uint32(0), &control); err != nil {
 		return fmt.Errorf("read controls: %w", err)
 	}
-	change(&g.control)
-	if err := o.Controls.Put(uint32(0), &g.control); err != nil {
+	change(&control)
+	if err := o.Controls.Put(uint32(0), &control); err != nil {
 		return fmt.Errorf("write controls: %w", err)
 	}
 	return nil

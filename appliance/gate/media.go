@@ -61,7 +61,7 @@ func (g *Gate) Cut(life time.Duration, keys ...appliance.MediaKey) error {
 				return err
 			}
 		}
-		return g.setControl(o, func(c *bpf.GateControl) {
+		return setControl(o, func(c *bpf.GateControl) {
 			c.Cuts += uint32(len(keys)) // no fewer than there are
 			for _, key := range keys {
 				markFar(c, mediaKey(key))
@@ -91,7 +91,7 @@ func (g *Gate) Uncut(keys ...appliance.MediaKey) error {
 				return err
 			}
 		}
-		return g.countCuts(o)
+		return countCuts(o)
 	})
 }
 
@@ -139,8 +139,12 @@ func mediaKey(key appliance.MediaKey) bpf.GateMedia {
 	return out
 }
 
-// countCuts tells the program whether there is any cut to look for, and of whom.
-func (g *Gate) countCuts(o *objects) error {
+// countCuts tells the program whether there is any cut to look for, and of whom. A
+// cut that another gate makes meanwhile must not be left out: it is listed already,
+// or added afterwards.
+func countCuts(o *objects) error {
+	controlMu.Lock()
+	defer controlMu.Unlock()
 	var now bpf.GateControl
 	var key bpf.GateMedia
 	var until uint64
@@ -152,7 +156,7 @@ func (g *Gate) countCuts(o *objects) error {
 	if err := entries.Err(); err != nil {
 		return fmt.Errorf("list cuts: %w", err)
 	}
-	return g.setControl(o, func(c *bpf.GateControl) { c.Cuts, c.Far = now.Cuts, now.Far })
+	return writeControl(o, func(c *bpf.GateControl) { c.Cuts, c.Far = now.Cuts, now.Far })
 }
 
 // tidyMedia forgets what has ended.
@@ -164,7 +168,7 @@ func (g *Gate) tidyMedia() error {
 				return err
 			}
 		}
-		return g.countCuts(o)
+		return countCuts(o)
 	})
 }
 

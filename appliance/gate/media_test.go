@@ -377,8 +377,8 @@ func TestMediaOutlivesTheDaemon(t *testing.T) {
 		}
 		return out
 	}
-	if ok, cut := count("ok"), count("cut"); ok != 2 || cut != 1 || next.control.Cuts != 1 {
-		t.Errorf("%d permits and %d cuts, counted %d; want 2, 1, 1", ok, cut, next.control.Cuts)
+	if ok, cut := count("ok"), count("cut"); ok != 2 || cut != 1 || controlsOf(t, next).Cuts != 1 {
+		t.Errorf("%d permits and %d cuts, counted %d; want 2, 1, 1", ok, cut, controlsOf(t, next).Cuts)
 	}
 }
 

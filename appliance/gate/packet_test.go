@@ -255,14 +255,14 @@ func TestOddPackets(t *testing.T) {
 func TestExemptInterface(t *testing.T) {
 	p := loadProgram(t)
 	p.enforce(perimeter)
-	check(t, p.gate.setControl(p.objects, func(c *bpf.GateControl) { c.Exempt = [MaxExempt]uint32{7, 1} }))
+	check(t, setControl(p.objects, func(c *bpf.GateControl) { c.Exempt = [MaxExempt]uint32{7, 1} }))
 	if verdict, reason := p.judge(attack); verdict != appliance.Allow || reason != appliance.ReasonExempt {
 		t.Errorf("%v (%v) on an exempt interface", verdict, reason)
 	}
 	if _, reason := p.judge(honest); reason != appliance.ReasonSIPAllowed {
 		t.Errorf("%v of what passes anyway", reason)
 	}
-	check(t, p.gate.setControl(p.objects, func(c *bpf.GateControl) { c.Exempt = [MaxExempt]uint32{7} }))
+	check(t, setControl(p.objects, func(c *bpf.GateControl) { c.Exempt = [MaxExempt]uint32{7} }))
 	if _, reason := p.judge(attack); reason != appliance.ReasonSIPSource {
 		t.Errorf("%v on a guarded interface", reason)
 	}

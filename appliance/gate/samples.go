@@ -79,7 +79,7 @@ func (g *Gate) renewBudget() error {
 	if g.kernel == nil {
 		return errClosed
 	}
-	return g.setControl(g.kernel, func(c *bpf.GateControl) { c.Epoch++ })
+	return setControl(g.kernel, func(c *bpf.GateControl) { c.Epoch++ })
 }
 
 // drain delivers what has come by the deadline. The program wakes nobody, so

@@ -64,7 +64,7 @@ func TestSamples(t *testing.T) {
 func TestDeadReaderCostsNothing(t *testing.T) {
 	p := loadProgram(t)
 	p.enforce(perimeter)
-	check(t, p.gate.setControl(p.objects, func(c *bpf.GateControl) { c.Epoch = 1 }))
+	check(t, setControl(p.objects, func(c *bpf.GateControl) { c.Epoch = 1 }))
 	for range 50 {
 		p.verdict(attack)
 	}

@@ -111,7 +111,7 @@ func checkInspector(want, secure []netip.AddrPort, have []string, trouble error)
 	}
 }
 
-// asideShown is how long a database that was set aside is worth a word.
+// asideShown is how long a file that was set aside is worth a word.
 const asideShown = 7 * 24 * time.Hour
 
 func (m *Monitor) checkStore(now time.Time) appliance.Check {
@@ -123,6 +123,17 @@ func (m *Monitor) checkStore(now time.Time) appliance.Check {
 			at.Format(time.DateOnly), name)
 	}
 	return check("store", appliance.Green, "a test record was written")
+}
+
+// checkAudit tells of an audit log that was set aside. There is nothing to say where
+// none was.
+func (m *Monitor) checkAudit(now time.Time) []appliance.Check {
+	name, at := m.store.AuditSetAside()
+	if name == "" || now.Sub(at) >= asideShown {
+		return nil
+	}
+	return []appliance.Check{check("audit log", appliance.Amber, "the audit log was damaged on %s and a new one was started; the old one is kept as %s",
+		at.Format(time.DateOnly), name)}
 }
 
 // Bounds of free space in percent of the partition.

@@ -69,7 +69,8 @@ type Inspector interface {
 type Store interface {
 	Probe() error
 	Space() (free, total uint64, err error)
-	SetAside() (name string, at time.Time)
+	SetAside() (name string, at time.Time)      // of the newest database
+	AuditSetAside() (name string, at time.Time) // of the newest audit log
 }
 
 // Ports tells which of these ports the kernel may take for itself.
@@ -108,6 +109,7 @@ func (m *Monitor) Status() appliance.Status {
 	checks = append(checks, checkInspector(want.Listen, want.Secure, m.inspector.Listeners(), m.inspector.Trouble()))
 	checks = append(checks, checkCuts(m.inspector.Cuts())...)
 	checks = append(checks, want.Notes...)
+	checks = append(checks, m.checkAudit(now)...)
 	checks = append(checks, m.checkStore(now), m.checkSpace(), checkJournal(want.Lost), checkClock(now), m.checkPorts(want.Ports))
 	return appliance.Status{
 		Level: appliance.WorstOf(checks), Time: now, Version: m.version,

@@ -24,6 +24,7 @@ type parts struct {
 	free      uint64
 	aside     string
 	asideAt   time.Time
+	audit     string // set aside at asideAt
 	open      []uint16
 	ports     error
 	cuts      []appliance.Cut
@@ -37,6 +38,7 @@ func (p *parts) Trouble() error                        { return p.trouble }
 func (p *parts) Probe() error                          { return p.probe }
 func (p *parts) Space() (uint64, uint64, error)        { return p.free, 1000 << 20, p.space }
 func (p *parts) SetAside() (string, time.Time)         { return p.aside, p.asideAt }
+func (p *parts) AuditSetAside() (string, time.Time)    { return p.audit, p.asideAt }
 func (p *parts) Unreserved([]uint16) ([]uint16, error) { return p.open, p.ports }
 
 func well() *parts {
@@ -83,6 +85,8 @@ func TestStatus(t *testing.T) {
 		"disk full":           {func(p *parts) { p.probe = no }, now, "store", appliance.Red, "can't be kept: no"},
 		"database set aside":  {func(p *parts) { p.aside, p.asideAt = "x.aside", now.Add(-time.Hour) }, now, "store", appliance.Amber, "x.aside"},
 		"set aside long ago":  {func(p *parts) { p.aside, p.asideAt = "x.aside", now.AddDate(0, -1, 0) }, now, "store", appliance.Green, ""},
+		"audit log set aside": {func(p *parts) { p.audit, p.asideAt = "a.aside", now.Add(-time.Hour) }, now, "audit log", appliance.Amber, "a.aside"},
+		"and that long ago":   {func(p *parts) { p.audit, p.asideAt = "a.aside", now.AddDate(0, -1, 0) }, now, "store", appliance.Green, ""},
 		"space short":         {func(p *parts) { p.free = 100 << 20 }, now, "space", appliance.Amber, "10 %"},
 		"space gone":          {func(p *parts) { p.free = 0 }, now, "space", appliance.Red, "0 %"},
 		"space unknown":       {func(p *parts) { p.space = no }, now, "space", appliance.Red, "no"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -112,6 +113,19 @@ func Open() error {
 		return fmt.Errorf("remove the egress lock: %w", err)
 	}
 	return forgetHome()
+}
+
+// Locked reports whether a lock stands, whoever shut it and for whatever.
+func Locked() (bool, error) {
+	conn, err := openNFT()
+	if err != nil {
+		return false, err
+	}
+	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return false, fmt.Errorf("list tables: %w", err)
+	}
+	return slices.ContainsFunc(tables, func(one *nftables.Table) bool { return one.Name == lockTable }), nil
 }
 
 // LockTallies reads the counters back, those that are not 0, after it has made sure that the lock in

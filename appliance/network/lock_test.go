@@ -46,6 +46,9 @@ func TestLockStandsAndGoes(t *testing.T) {
 	if counts, err := LockTallies(lock); err != nil || len(counts) != 0 {
 		t.Fatalf("after: %v, err %v", counts, err)
 	}
+	if stands, err := Locked(); err != nil || !stands {
+		t.Errorf("shut, and yet: locked %t, err %v", stands, err)
+	}
 	text := run(t, "nft list table inet ringfence")
 	for _, want := range []string{
 		"tproxy ip to 192.0.0.8", "tproxy ip6 to [100::8]", "10.0.0.0/8", "198.51.100.0/24", "fc00::/7",
@@ -76,6 +79,9 @@ func TestLockStandsAndGoes(t *testing.T) {
 	for range 2 { // the second time there is nothing to take away
 		if err := Open(); err != nil {
 			t.Fatal(err)
+		}
+		if stands, err := Locked(); err != nil || stands {
+			t.Errorf("open, and yet: locked %t, err %v", stands, err)
 		}
 		if text := run(t, "nft list ruleset"); strings.TrimSpace(text) != "" {
 			t.Errorf("left behind:\n%s", text)

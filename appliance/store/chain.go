@@ -17,7 +17,7 @@ import (
 
 // The audit log is two files of JSON lines: audit.log is appended to, and becomes
 // audit.previous.log when it is full. The first line that is kept says by its
-// Before that there were others.
+// Before that there were others. A damaged audit.log is set aside, like a database.
 const (
 	chainFile     = "audit.log"
 	chainPrevious = "audit.previous.log"
@@ -93,54 +93,92 @@ func (s *Store) openChain() error {
 	if s.chain.file != nil {
 		return nil
 	}
-	file, err := os.OpenFile(filepath.Join(s.dir, chainFile), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	last, size, err := s.findEnd()
 	if err != nil {
 		return err
 	}
-	last, size, err := endOf(file)
-	if err == nil && last.Seq == 0 {
-		last, err = s.lastOfPrevious()
-	}
-	if err == nil {
-		err = file.Truncate(size)
-	}
+	file, err := os.OpenFile(filepath.Join(s.dir, chainFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
+		return err
+	}
+	if err := file.Truncate(size); err != nil {
 		return errors.Join(err, file.Close())
 	}
 	s.chain.file, s.chain.size, s.chain.last = file, size, last
 	return nil
 }
 
-func (s *Store) lastOfPrevious() (appliance.Audit, error) {
-	file, err := os.Open(filepath.Join(s.dir, chainPrevious))
-	if errors.Is(err, fs.ErrNotExist) {
-		return appliance.Audit{}, nil
+// findEnd returns the line that the next one follows, and how much of the file in
+// use stays. A damaged file is set aside. The next line begins a new chain then: it
+// goes on counting, but has no Before, so that nobody takes the lines that are kept
+// for all that there were. Only the first line of a box has the number 1.
+func (s *Store) findEnd() (last appliance.Audit, size int64, err error) {
+	now, err := s.endOf(chainFile)
+	if err != nil || !now.damaged && now.last.Seq > 0 {
+		return now.last, now.size, err
 	}
-	if err != nil {
-		return appliance.Audit{}, err
+	before, err := s.endOf(chainPrevious)
+	if err != nil || !now.damaged {
+		return before.last, now.size, err
 	}
-	defer file.Close()
-	last, _, err := endOf(file)
-	return last, err
+	if err := s.setAside(chainFile); err != nil {
+		return appliance.Audit{}, 0, fmt.Errorf("set the damaged one aside: %w", err)
+	}
+	return appliance.Audit{Seq: max(1, now.last.Seq, before.last.Seq)}, 0, nil
 }
 
-// endOf reads a log to the end of its last whole line.
-func endOf(file *os.File) (last appliance.Audit, size int64, err error) {
-	reader := bufio.NewReaderSize(file, maxAudit)
-	for {
+// chainEnd is what is known of one file of the log.
+type chainEnd struct {
+	last    appliance.Audit // the last line that can be read; Seq is 0 where none can
+	size    int64           // of all whole lines
+	damaged bool            // by something else than a power cut
+}
+
+// endOf reads a file of the log; one that is not there is empty.
+func (s *Store) endOf(name string) (chainEnd, error) {
+	file, err := os.Open(filepath.Join(s.dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return chainEnd{}, nil
+	}
+	if err != nil {
+		return chainEnd{}, err
+	}
+	defer file.Close()
+	return readEnd(file)
+}
+
+// readEnd reads a log to its end. What is longer than any line that is written,
+// lines of which none can be read, and an end that is no half line are damage. A
+// single line that can't be read is not: Audits tells of it.
+func readEnd(log io.Reader) (end chainEnd, err error) {
+	reader := bufio.NewReaderSize(log, maxAudit+1)
+	for long := false; ; {
 		line, err := reader.ReadSlice('\n')
-		if errors.Is(err, io.EOF) {
-			return last, size, nil
-		}
-		if err != nil {
-			return last, size, err
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			end.damaged, long = true, true
+			continue
+		case errors.Is(err, io.EOF):
+			nothing := end.last.Seq == 0 && (end.size > 0 || bytes.HasPrefix(line, []byte{0}))
+			end.damaged = end.damaged || nothing || !halfLine(line)
+			return end, nil
+		case err != nil:
+			return end, err
 		}
 		var one appliance.Audit
-		if json.Unmarshal(line, &one) == nil {
-			last = one
+		if !long && json.Unmarshal(line, &one) == nil && one.Seq > 0 {
+			end.last = one
 		}
-		size += int64(len(line))
+		end.size, long = end.size+int64(len(line)), false
 	}
+}
+
+// halfLine reports whether a power cut may have left text of a line: its beginning,
+// and zeros where a block was allotted and never written; or nothing.
+func halfLine(text []byte) bool {
+	text = bytes.TrimRight(text, "\x00")
+	err := json.NewDecoder(bytes.NewReader(text)).Decode(new(appliance.Audit))
+	return len(text) == 0 || err == nil || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // Audits returns the lines after a seq, oldest first, at most limit, and why the
@@ -177,11 +215,13 @@ func (s *Store) Audits(after uint64, limit int) (lines []appliance.Audit, broken
 }
 
 // follows says why a line does not follow another; before the first of those that
-// are kept there may be any.
+// are kept there may be any, but not none.
 func follows(before, line appliance.Audit) string {
 	switch {
 	case line.Hash != line.Sum():
 		return fmt.Sprintf("line %d was changed", line.Seq)
+	case line.Before == "" && line.Seq > 1:
+		return fmt.Sprintf("line %d begins a new chain, since the log before it was damaged and set aside", line.Seq)
 	case before.Seq == 0:
 		return ""
 	case line.Seq != before.Seq+1 || line.Before != before.Hash:

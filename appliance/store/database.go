@@ -6,11 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
-	"slices"
-	"strings"
-	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -18,16 +14,6 @@ import (
 
 // file is the database's name in the state folder.
 const file = "ringfence.db"
-
-// aside starts the name that a database which can't be used is kept under; a
-// UTC time follows.
-const aside = file + ".aside-"
-
-// asideKept is how many such databases are kept: the newest ones. A medium that
-// fails again and again must not fill itself with the evidence.
-const asideKept = 2
-
-const asideStamp = "20060102T150405Z"
 
 // migrations bring a database from schema i to i+1. Steps are appended, never
 // changed: PRAGMA user_version holds how many a database has seen.
@@ -226,53 +212,10 @@ func (s *Store) setDatabaseAside(failed *database) error {
 		_ = s.db.close() // it is damaged: the file is what counts
 		s.db = nil
 	}
-	name := aside + s.now().UTC().Format(asideStamp)
-	for _, suffix := range []string{"-wal", "-shm", ""} {
-		old := filepath.Join(s.dir, file+suffix)
-		if err := os.Rename(old, filepath.Join(s.dir, name+suffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("set the database aside: %w", err)
-		}
+	if err := s.setAside(file, "-wal", "-shm"); err != nil {
+		return fmt.Errorf("set the database aside: %w", err)
 	}
-	s.forgetOldest()
-	return syncFolder(s.dir)
-}
-
-func (s *Store) forgetOldest() {
-	names := s.asides()
-	for _, name := range names[:max(0, len(names)-asideKept)] {
-		for _, suffix := range []string{"", "-wal", "-shm"} {
-			os.Remove(filepath.Join(s.dir, name+suffix))
-		}
-	}
-}
-
-// asides lists the databases set aside, oldest first.
-func (s *Store) asides() []string {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return nil
-	}
-	var names []string
-	for _, entry := range entries {
-		stamp, found := strings.CutPrefix(entry.Name(), aside)
-		if found && len(stamp) == len(asideStamp) {
-			names = append(names, entry.Name())
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-// SetAside returns the name of the newest database that could not be used, and
-// when it was set aside; an empty name where there is none.
-func (s *Store) SetAside() (name string, at time.Time) {
-	names := s.asides()
-	if len(names) == 0 {
-		return "", time.Time{}
-	}
-	name = names[len(names)-1]
-	at, _ = time.Parse(asideStamp, strings.TrimPrefix(name, aside))
-	return name, at
+	return nil
 }
 
 func (s *Store) probeDatabase() error {

@@ -257,7 +257,7 @@ func TestAsidesAreBounded(t *testing.T) {
 		}
 		at = at.Add(time.Hour)
 	}
-	names, err := filepath.Glob(filepath.Join(dir, aside+"*"))
+	names, err := filepath.Glob(filepath.Join(dir, file+aside+"*"))
 	if err != nil || len(names) != asideKept {
 		t.Fatalf("kept %q, err %v; want %d", names, err, asideKept)
 	}

@@ -6,7 +6,8 @@
 // A file is never edited in place: it is written aside, flushed, read back
 // and renamed, and the edition before it is kept. The database can be lost
 // without harm to enforcement: a damaged one is set aside (kept for whoever
-// wants to look) and a new one started.
+// wants to look) and a new one started. The audit log is appended to, and set
+// aside likewise.
 package store
 
 import (

@@ -17,24 +17,21 @@ import (
 // the perimeter: what names WAN interfaces is locked towards them.
 type lock struct {
 	mu      sync.Mutex
-	shut    bool // wanted is what should be in force
+	shut    bool // this daemon has shut it: wanted is what should be in force
+	left    bool // an earlier daemon had, when no WAN interface was named last
 	wanted  network.Lock
 	trouble error // why it is not, at the last try
 }
 
 // enforce has the kernel hold the lock of r, or as it was, on an error. Without
-// WAN interfaces there is nothing to lock: first marks the start, where a lock that
-// an earlier daemon left is not touched then, like its gate.
+// WAN interfaces there is nothing to lock, and what this daemon shut is opened:
+// somebody took their names out of the settings. A lock that an earlier daemon left
+// is not touched, like its gate: the settings may be damaged. first marks the start.
 func (k *lock) enforce(wan []string, r *rules.Rules, first bool) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(wan) == 0 {
-		if first {
-			return nil
-		}
-		err := network.Open()
-		k.shut = k.shut && err != nil
-		return err
+		return k.open()
 	}
 	next := lockOf(wan, r.Lock())
 	err := network.Shut(next)
@@ -48,6 +45,29 @@ func (k *lock) enforce(wan []string, r *rules.Rules, first bool) error {
 		err = errors.Join(err, network.Shut(k.wanted))
 	}
 	return err
+}
+
+// open takes away the lock that this daemon shut. The caller holds k.mu.
+func (k *lock) open() error {
+	if !k.shut {
+		k.left, _ = network.Locked() // without nftables nobody shut anything
+		return nil
+	}
+	err := network.Open()
+	k.shut, k.left = err != nil, false
+	return err
+}
+
+// back takes back a lock whose gate could not be had: the one of wan and r is in
+// force still. One that took the place of an earlier daemon's stays in it, since
+// nobody has asked for an open LAN.
+func (k *lock) back(wan []string, r *rules.Rules) error {
+	k.mu.Lock()
+	if len(wan) == 0 && k.left {
+		k.shut = false
+	}
+	k.mu.Unlock()
+	return k.enforce(wan, r, false)
 }
 
 // mend puts the lock back where somebody has taken it away: a firewall that
@@ -107,7 +127,7 @@ func (k *lock) checks() []appliance.Check {
 	shut, wanted := k.shut, k.wanted
 	k.mu.Unlock()
 	if !shut {
-		return nil
+		return checkLeft()
 	}
 	if err != nil {
 		return []appliance.Check{{Name: "egress", Level: appliance.Red, Message: "hosts of the LAN may speak SIP past the inspector: " + err.Error()}}
@@ -122,6 +142,15 @@ func (k *lock) checks() []appliance.Check {
 			counts[appliance.ReasonOpaqueTLSPassed].Packets)})
 	}
 	return out
+}
+
+// checkLeft tells of a lock that an earlier daemon left, and nobody looks after.
+func checkLeft() []appliance.Check {
+	if stands, err := network.Locked(); err != nil || !stands {
+		return nil
+	}
+	return []appliance.Check{{Name: "egress", Level: appliance.Amber,
+		Message: "no WAN interface is named in the settings; the lock that an earlier daemon left stands as it was, and nobody looks after it: name the interfaces again, or take it off with ringfenced --detach"}}
 }
 
 // dropped says what the lock stopped.

@@ -58,9 +58,10 @@ func (p *perimeter) event(format string, args ...any) {
 
 // Enforce makes r the generation in force on the interfaces named.
 //
-// Without any name a gate that an earlier daemon left pinned is not touched: the
-// settings may be damaged, and the last good generation goes on guarding. A gate
-// that this daemon opened is detached then, since somebody asked for that.
+// Without any name a gate that an earlier daemon left pinned is not touched, nor
+// its egress lock: the settings may be damaged, and the last good generation goes on
+// guarding. What this daemon opened and shut is taken off then, since somebody
+// asked for that.
 //
 // At the start an interface may be missing (it is shown red and mended when it
 // comes); later a name that does not exist is the mistake of who wrote it.
@@ -83,7 +84,7 @@ func (p *perimeter) Enforce(wan []string, r *rules.Rules) error {
 		err = p.change(wan, r)
 	}
 	if err != nil && p.opened {
-		return errors.Join(err, p.lock.enforce(p.wan, p.rules, false))
+		return errors.Join(err, p.lock.back(p.wan, p.rules))
 	}
 	if err != nil {
 		return err
