@@ -273,7 +273,7 @@ func (r *relay) depart(next voyage, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.voyage, r.provisional = next, false
-	r.deadline, r.patience = now.Add(r.i.bounds.ringing), now.Add(r.i.bounds.firstWord)
+	r.deadline, r.patience = r.timerC(now), now.Add(r.i.bounds.firstWord)
 }
 
 // heading is where the request is under way to, for whoever does not hold the
