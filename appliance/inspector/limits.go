@@ -20,6 +20,9 @@ type limits struct {
 	numbers      int // of this site, learned from the calls that it answered
 	contacts     int // Contacts of one REGISTER, and bindings of one address of record
 
+	salvages          int // BYEs of calls that are not known, in all, that wait for their answer
+	salvagesPerSource int
+
 	keptBytes    int // of all messages that are kept for whoever asks afterwards
 	keptCall     int // of those of one Call-ID
 	keptMessage  int // of one of them
@@ -70,6 +73,9 @@ func defaultLimits() limits {
 		attempts:     4096,
 		numbers:      4096,
 		contacts:     10,
+
+		salvages:          256,
+		salvagesPerSource: 64, // the PBX and trunks end the calls of many at once
 
 		keptBytes:    16 << 20,
 		keptCall:     128 << 10,
