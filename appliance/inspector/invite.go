@@ -21,7 +21,7 @@ func (i *Inspector) invite(q *request) {
 	}
 	said := i.judge(q, q.uri, rules.UseCall, direction)
 	urgent := exempt(q, said)
-	if i.turnedAway(q, urgent) || i.screened(q, urgent) {
+	if i.screened(q, urgent) || i.turnedAway(q, urgent) {
 		return
 	}
 	if !urgent {

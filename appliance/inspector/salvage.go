@@ -21,11 +21,12 @@ import (
 // one way only, to the other side: no trunk reaches another, and none reaches
 // more of the LAN than the PBX, a registered phone, or one datagram without a body
 // at an unprivileged port; of a trunk nothing is reached but its SIP ports. On the
-// WAN only a telephone that is registered has calls to end, and those are the PBX's.
+// WAN only a telephone that is registered has calls to end (see silenced), and those
+// are the PBX's.
 // A dialog that the box does know is never salvaged: for it within has decided.
 func (i *Inspector) salvage(q *request) bool {
 	known, _ := i.dialogs.find(q.CallID(), q.fromTag, q.toTag)
-	if q.Method != "BYE" || known != nil || q.uri.Scheme != "sip" || q.who.remote && !i.atHome(q) {
+	if q.Method != "BYE" || known != nil || q.uri.Scheme != "sip" {
 		return false
 	}
 	beyond, ours := i.beyondRoute(q)
