@@ -133,7 +133,7 @@ func (i *Inspector) orphan(q *request, beyond []message.NameAddr) (next destinat
 		next, found = i.orphanInside(q)
 		return next, nil, found
 	}
-	if q.who.remote && q.sip.PBX.Address.IsValid() {
+	if q.office() {
 		to, err := i.towardInside(q, q.sip.PBX.Transport, q.sip.PBX.Address)
 		return destination{plainTarget(q.uri).String(), to}, nil, err == nil
 	}
