@@ -24,6 +24,7 @@ func (i *Inspector) request(q *request) {
 		return
 	}
 	switch {
+	case i.silenced(q):
 	case q.Method == "CANCEL":
 		i.cancel(q)
 	case !addressable(q.uri):

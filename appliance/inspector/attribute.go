@@ -71,7 +71,7 @@ func usernameAt(c *guard.Credentials, trunk *settings.Trunk) string {
 
 // registrarOf is the trunk that a request belongs to; nil for the PBX's own.
 func (i *Inspector) registrarOf(q *request) *settings.Trunk {
-	if q.who.remote && q.sip.PBX.Address.IsValid() || len(q.sip.Trunks) == 0 {
+	if q.office() || len(q.sip.Trunks) == 0 {
 		return nil
 	}
 	uri := q.uri

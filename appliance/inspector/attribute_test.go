@@ -111,6 +111,20 @@ func (s *site) heard(kind appliance.EventKind, says string) func() bool {
 	}
 }
 
+// enrol registers a telephone on the WAN with the PBX, which asks it who it is. It
+// returns the alias that the PBX calls it by.
+func (s *site) enrol(pbx, phone *agent, user string) string {
+	s.t.Helper()
+	phone.send(phone.registerText(user, "office.example", "", ""))
+	pbx.send(answer(pbx.expect("REGISTER "), "401 Unauthorized", "t", `WWW-Authenticate: Digest realm="office", nonce="n`+user+`"`))
+	phone.expect("SIP/2.0 401")
+	phone.send(phone.registerText(user, "office.example", "n"+user, "right"))
+	again := pbx.expect("REGISTER ")
+	pbx.send(answer(again, "200 OK", "t", "Contact: <"+aliasIn(again)+">;expires=3600"))
+	phone.expect("SIP/2.0 200")
+	return aliasIn(again)
+}
+
 // TestTeleworker registers a phone on the WAN with the PBX, has it call and be
 // called, and keeps everybody else out.
 func TestTeleworker(t *testing.T) {

@@ -47,7 +47,7 @@ func (i *Inspector) inner(q *request, said rules.Decision) (destination, refusal
 		next, no := i.registered(q, b)
 		return next, no, true
 	}
-	if q.who.remote && q.sip.PBX.Address.IsValid() && !exempt(q, said) {
+	if q.office() && !exempt(q, said) {
 		next, no := i.remoteCall(q)
 		return next, no, true
 	}

@@ -29,8 +29,10 @@ const maxTries = 8
 
 // ways are where an allowed request that opens something can go, in order: the
 // targets of the trunk that the judge chose, then those of the trunks that take
-// over from it; what is known to be down comes last. A refusal with a status says
-// that there is none.
+// over from it; what is known to be down comes last. An intercepted request goes to
+// the host that it was sent to; it is the first of several for a call for help only,
+// which may not end with one host that does not take it. A refusal with a status
+// says that there is none.
 func (i *Inspector) ways(q *request, said rules.Decision) ([]way, refusal) {
 	if next, no, inner := i.inner(q, said); inner {
 		if q.uri.Scheme == "sips" && no.status == 0 {
@@ -45,12 +47,32 @@ func (i *Inspector) ways(q *request, said rules.Decision) ([]way, refusal) {
 	if trunk == nil {
 		return nil, noTrunk
 	}
-	if to, found, err := i.onward(q); found {
-		if err != nil {
-			return nil, noTrunk
-		}
-		return []way{{uri: q.asSent(callee(said, trunk)), known: to}}, refusal{}
+	to, found, err := i.onward(q)
+	if found && err == nil {
+		first := way{uri: q.asSent(callee(said, trunk)), known: to}
+		return i.behind(q, said, trunk, first), refusal{}
 	}
+	if found && !exempt(q, said) {
+		return nil, noTrunk
+	}
+	return i.feasible(q, i.trunksWays(q, said, trunk), exempt(q, said))
+}
+
+// behind are the ways of an intercepted request: the host that it was sent to, and
+// for a call for help whatever else there is.
+func (i *Inspector) behind(q *request, said rules.Decision, trunk *settings.Trunk, first way) []way {
+	if !exempt(q, said) {
+		return []way{first}
+	}
+	others, _ := i.feasible(q, i.trunksWays(q, said, trunk), true) // none is no refusal: there is the first
+	others = slices.DeleteFunc(others, func(w way) bool {
+		return w.trunk == trunk && w.target.Address == first.known.remote && w.target.Transport == string(first.known.transport)
+	})
+	return append([]way{first}, others[:min(len(others), maxTries-1)]...)
+}
+
+// trunksWays are the ways to a trunk, then to those that take over from it.
+func (i *Inspector) trunksWays(q *request, said rules.Decision, trunk *settings.Trunk) []way {
 	all := i.trunkWays(q, trunk, callee(said, trunk))
 	for _, name := range takingOver(q, said, trunk) {
 		other := trunkNamed(q.sip, name)
@@ -65,7 +87,7 @@ func (i *Inspector) ways(q *request, said rules.Decision) ([]way, refusal) {
 			all = append(all, i.trunkWays(q, other, callee(again, other))...)
 		}
 	}
-	return i.feasible(q, all, exempt(q, said))
+	return all
 }
 
 // registrarWays are where a REGISTER can go: to the targets of a trunk, or to the
@@ -273,7 +295,7 @@ func (r *relay) depart(next voyage, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.voyage, r.provisional = next, false
-	r.deadline, r.patience = now.Add(r.i.bounds.ringing), now.Add(r.i.bounds.firstWord)
+	r.deadline, r.patience = r.timerC(now), now.Add(r.i.bounds.firstWord)
 }
 
 // heading is where the request is under way to, for whoever does not hold the

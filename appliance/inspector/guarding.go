@@ -24,21 +24,61 @@ func (i *Inspector) screened(q *request, urgent bool) bool {
 	if urgent || q.toTag != "" || q.who.side != inside || settles(q.Method) {
 		return false
 	}
+	if q.Method != "REGISTER" && i.unknown(q) {
+		i.ignore(q)
+		return true
+	}
+	action, found := i.watch.guard.Admit(q.sip.Guard, i.asGuarded(q), q.at)
+	i.watch.found(found)
+	switch action {
+	case guard.Drop:
+		i.tallies.count(appliance.ReasonScanner)
+	case guard.Slow:
+		i.refuse(q, slowed)
+	default:
+		return false
+	}
+	return true
+}
+
+// silenced turns away what somebody on the WAN sends before anybody has registered
+// from there: no answer of any kind says that there is a box. What may be a call for
+// help, and what belongs to one, is another matter, and a REGISTER is how one begins.
+func (i *Inspector) silenced(q *request) bool {
+	if !i.unknown(q) {
+		return false
+	}
+	switch {
+	case q.Method == "CANCEL" && i.txs.server(q.key("INVITE")) != nil:
+		return false
+	case q.toTag != "":
+		if d, _ := i.party(q); d != nil {
+			return false
+		}
+	case q.Method == "REGISTER" || q.Method == "INVITE" || q.Method == "MESSAGE":
+		// Of the last two the judge says what they are: see screened.
+		if addressable(q.uri) && q.hops > 0 && !i.branches.looped(q) {
+			return false
+		}
+	}
+	i.ignore(q)
+	return true
+}
+
+// unknown reports whether a request comes from the WAN, from where nobody is
+// registered.
+func (i *Inspector) unknown(q *request) bool { return q.who.remote && !i.atHome(q) }
+
+// ignore counts a request that gets no answer, as the guard does.
+func (i *Inspector) ignore(q *request) {
 	probe := i.asGuarded(q)
 	action, found := i.watch.guard.Admit(q.sip.Guard, probe, q.at)
 	i.watch.found(found)
-	switch {
-	case action == guard.Drop:
+	if action == guard.Drop {
 		i.tallies.count(appliance.ReasonScanner)
-		return true
-	case action == guard.Slow:
-		i.refuse(q, slowed)
-		return true
-	case q.who.remote && q.Method != "REGISTER" && !i.atHome(q):
-		i.stray(q, probe)
-		return true
+		return
 	}
-	return false
+	i.stray(q, probe)
 }
 
 // atHome reports whether a source on the WAN is one of a telephone that registered:

@@ -47,6 +47,7 @@ type Inspector struct {
 	ring     *ring
 	media    *book
 	cuts     cuts
+	salvages salvages
 
 	behaviour Behaviour // nil where there is none
 

@@ -21,7 +21,7 @@ func (i *Inspector) invite(q *request) {
 	}
 	said := i.judge(q, q.uri, rules.UseCall, direction)
 	urgent := exempt(q, said)
-	if i.turnedAway(q, urgent) || i.screened(q, urgent) {
+	if i.screened(q, urgent) || i.turnedAway(q, urgent) {
 		return
 	}
 	if !urgent {
@@ -182,6 +182,16 @@ func (i *Inspector) longest(said rules.Decision, urgent bool) time.Duration {
 	return i.bounds.call
 }
 
+// early is how long an early dialog lives without news. That of a call for help
+// lives as long as its INVITE may wait: gone before, it would have PRACK and UPDATE
+// refused.
+func (a *attempt) early(i *Inspector) time.Duration {
+	if a.urgent {
+		return i.bounds.help
+	}
+	return i.bounds.early
+}
+
 // answered implements errand.
 func (a *attempt) answered(r *relay, res, out *message.Message) {
 	switch {
@@ -289,7 +299,7 @@ func (a *attempt) confirm(r *relay, d *dialog, res, out *message.Message) {
 	if contacts, _, err := res.Contacts(); err == nil && len(contacts) == 1 {
 		d.legs[1].aim(contacts[0].URI)
 	}
-	d.deadline = now.Add(r.i.bounds.early)
+	d.deadline = now.Add(a.early(r.i))
 	if res.Status >= 200 {
 		d.confirmed, d.awaitsACK = true, true
 		d.ends = now.Add(a.longest)
@@ -319,7 +329,7 @@ func (a *attempt) dialog(r *relay, tag, to string, beyond []string) *dialog {
 	now := r.i.now()
 	d := &dialog{
 		callID: strings.Clone(r.q.CallID()), caller: strings.Clone(r.q.fromTag), callee: strings.Clone(tag),
-		call: a.call, urgent: a.urgent, deadline: now.Add(r.i.bounds.early), opened: spot(r.q.uri),
+		call: a.call, urgent: a.urgent, deadline: now.Add(a.early(r.i)), opened: spot(r.q.uri),
 	}
 	// Where a Contact is missing, the address that a side spoke from, and the
 	// Request-URI that reached it, have to do.

@@ -20,6 +20,9 @@ type limits struct {
 	numbers      int // of this site, learned from the calls that it answered
 	contacts     int // Contacts of one REGISTER, and bindings of one address of record
 
+	salvages          int // BYEs of calls that are not known, in all, that wait for their answer
+	salvagesPerSource int
+
 	keptBytes    int // of all messages that are kept for whoever asks afterwards
 	keptCall     int // of those of one Call-ID
 	keptMessage  int // of one of them
@@ -42,12 +45,13 @@ type limits struct {
 
 	firstWord time.Duration // from an INVITE to any answer of one target, while there are others
 	ringing   time.Duration // Timer C (RFC 3261 16.6 step 11): more than 3 minutes
+	waiting   time.Duration // an INVITE without an answer, however often it says that it rings
 	cancelled time.Duration // from CANCEL to the 487 that we make up ourselves: 64*T1 (RFC 3261 9.1)
 	linger    time.Duration // of what is over, for repeats and crossing requests: T4 (RFC 3261 17.1.2.2)
 	early     time.Duration // an early dialog without news
 	call      time.Duration // an answered call, however often it is refreshed
 	costly    time.Duration // the same to a number abroad that only an exception allows
-	help      time.Duration // the same to an emergency number
+	help      time.Duration // the same to an emergency number, and until it is answered
 	again     time.Duration // before a side that did not answer is asked again whether it is there
 	attempt   time.Duration // in which a repeated INVITE belongs to the attempt before
 	beside    time.Duration // in which an inbound call and an outbound one may be one that is forwarded
@@ -69,6 +73,9 @@ func defaultLimits() limits {
 		attempts:     4096,
 		numbers:      4096,
 		contacts:     10,
+
+		salvages:          256,
+		salvagesPerSource: 64, // the PBX and trunks end the calls of many at once
 
 		keptBytes:    16 << 20,
 		keptCall:     128 << 10,
@@ -92,6 +99,9 @@ func defaultLimits() limits {
 
 		firstWord: 5 * time.Second, // UDP has repeated it three times
 		ringing:   185 * time.Second,
+		// An unpaid announcement is all that a caller hears for so long. Networks end it
+		// within 3 minutes, and queues that keep him longer answer.
+		waiting:   10 * time.Minute,
 		cancelled: 32 * time.Second,
 		linger:    5 * time.Second,
 		early:     5 * time.Minute,

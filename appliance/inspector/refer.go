@@ -32,10 +32,10 @@ func (i *Inspector) transfer(q *request, d *dialog, to int) string {
 		i.refuse(q, noDialog)
 		return ""
 	}
-	written := ""
+	written, other := "", d.legs[to].who
 	if replaced != nil && replaced.aims(target.URI) {
-		written = i.join(q, target.URI, replaces)
-	} else if uri, ok := i.judgeTransfer(q, target.URI); ok {
+		written = i.join(q, target.URI, replaces, other)
+	} else if uri, ok := i.judgeTransfer(q, target.URI, other); ok {
 		written = referTo(uri, replaces)
 	}
 	if written != "" && replaced != nil {
@@ -47,27 +47,34 @@ func (i *Inspector) transfer(q *request, d *dialog, to int) string {
 // join lets a transfer name somebody who is in the replaced call by the Contact
 // that he gave. Where that could be dialled it is judged all the same: a trunk
 // may look at the user part only.
-func (i *Inspector) join(q *request, uri message.URI, replaces string) string {
+func (i *Inspector) join(q *request, uri message.URI, replaces string, other party) string {
 	if dialable(uri) && len(q.sip.Trunks) > 0 {
 		dialled := message.URI{Scheme: "sip", User: uri.User, Host: q.sip.Trunks[0].Domain}
-		if _, ok := i.judgeTransfer(q, dialled); !ok {
+		if q.office() && other.pbx {
+			dialled.Host = q.sip.PBX.Address.Addr().String()
+		}
+		if _, ok := i.judgeTransfer(q, dialled, other); !ok {
 			return ""
 		}
 	}
 	return referTo(sparse(uri).String(), replaces)
 }
 
-// judgeTransfer asks the judge and records the answer.
-func (i *Inspector) judgeTransfer(q *request, uri message.URI) (string, bool) {
+// judgeTransfer asks the judge whether the other side of a dialog may be told to call
+// uri, and records the answer.
+func (i *Inspector) judgeTransfer(q *request, uri message.URI, other party) (string, bool) {
 	bare := uri
 	bare.Headers = ""
 	bare.Params = bare.Params.Del("method")
 	said := i.judge(q, bare, rules.UseTransfer, appliance.Outbound)
+	written, ok := referred(q, said, other)
+	if said.Verdict == appliance.Allow && !ok {
+		said.Verdict, said.Reason = appliance.Block, appliance.ReasonUnknownNumber
+	}
 	record := recordOf(q, bare, rules.UseTransfer, appliance.Outbound, said)
 	said = i.behave(q, &record, said)
 	i.tallies.count(said.Reason)
-	trunk := trunkNamed(q.sip, said.Trunk)
-	if said.Verdict != appliance.Allow || trunk == nil {
+	if said.Verdict != appliance.Allow {
 		status, phrase, headers := refusalOf(q.sip)
 		i.calls.refused(q, record, status)
 		i.reply(q, nil, status, phrase, headers)
@@ -75,6 +82,21 @@ func (i *Inspector) judgeTransfer(q *request, uri message.URI) (string, bool) {
 	}
 	record.End = q.at
 	i.calls.alone(q.from.remote, record, q.at)
+	return written, true
+}
+
+// referred writes whom the other side is to call. What is the PBX's own passes
+// without a look at any list: a trunk is never told to call that, since it would read
+// it as a number of its own.
+func referred(q *request, said rules.Decision, other party) (string, bool) {
+	if q.office() && other.pbx {
+		at := q.sip.PBX.Address
+		return atOffice(said, at.Addr().String(), at.Port())
+	}
+	trunk := trunkNamed(q.sip, said.Trunk)
+	if trunk == nil || said.Reason == appliance.ReasonInternal && q.sip.PBX.Address.IsValid() && other.side == outside {
+		return "", false
+	}
 	return callee(said, trunk), true
 }
 
@@ -142,10 +164,10 @@ func (i *Inspector) redirect(q *request, out *message.Message) {
 		said = i.behave(q, &record, said)
 		i.tallies.count(said.Reason)
 		record.End, record.Status = i.now(), out.Status
-		trunk := trunkNamed(q.sip, said.Trunk)
-		if said.Verdict == appliance.Allow && trunk != nil {
+		written, ok := instead(q, said)
+		if said.Verdict == appliance.Allow && ok {
 			kept++
-			out.Add("Contact", "<"+callee(said, trunk)+">"+string(keepParams(contact.Params)))
+			out.Add("Contact", "<"+written+">"+string(keepParams(contact.Params)))
 		} else {
 			record.Status = 480
 		}
@@ -154,4 +176,16 @@ func (i *Inspector) redirect(q *request, out *message.Message) {
 	if kept == 0 {
 		out.Status, out.Phrase = 480, "Temporarily Unavailable"
 	}
+}
+
+// instead writes whom the caller is to call instead.
+func instead(q *request, said rules.Decision) (string, bool) {
+	if q.office() {
+		return atOffice(said, q.fromAddr.URI.Host, q.fromAddr.URI.Port)
+	}
+	trunk := trunkNamed(q.sip, said.Trunk)
+	if trunk == nil {
+		return "", false
+	}
+	return callee(said, trunk), true
 }

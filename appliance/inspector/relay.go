@@ -95,7 +95,8 @@ func (i *Inspector) send(q *request, tx *serverTx, out *message.Message, to flow
 
 // carry begins to relay q.
 func (i *Inspector) carry(q *request, tx *serverTx, urgent bool, what errand) *relay {
-	r := &relay{i: i, q: q, in: tx, urgent: urgent, errand: what, limited: q.Method == "INVITE", deadline: q.at.Add(i.bounds.ringing)}
+	r := &relay{i: i, q: q, in: tx, urgent: urgent, errand: what, limited: q.Method == "INVITE"}
+	r.deadline = r.timerC(q.at)
 	if q.from.stream != nil {
 		q.from.stream.pending.Add(1)
 	}
@@ -153,8 +154,8 @@ func (r *relay) heard(status int) bool {
 	}
 	if status < 200 {
 		r.provisional, r.ringing = true, r.ringing || status > 100
-		if status > 100 && !r.cancelled {
-			r.deadline = r.i.now().Add(r.i.bounds.ringing)
+		if (status > 100 || r.opensHelp()) && !r.cancelled {
+			r.deadline = r.timerC(r.i.now())
 		}
 		if r.cancelled && !r.cancelSent {
 			r.cancelSent = true
@@ -163,6 +164,26 @@ func (r *relay) heard(status int) bool {
 	}
 	return true
 }
+
+// timerC is until when an INVITE may go on without an answer, as of now. Whoever says
+// for ever that it rings, or plays early media, is believed for a while only. A call
+// for help is different: once anybody has heard it, its caller decides how long to
+// wait, in the queue of an emergency service too (RFC 3261 section 16.8 leaves the
+// choice).
+func (r *relay) timerC(now time.Time) time.Time {
+	if r.opensHelp() && r.provisional {
+		return r.q.at.Add(r.i.bounds.help)
+	}
+	until, last := now.Add(r.i.bounds.ringing), r.q.at.Add(r.i.bounds.waiting)
+	if last.Before(until) {
+		return last
+	}
+	return until
+}
+
+// opensHelp reports whether it is the INVITE of a call for help, and not one inside
+// that call.
+func (r *relay) opensHelp() bool { return r.urgent && r.limited && r.q.toTag == "" }
 
 // extra reports whether a response is a second answer to an INVITE that opens a
 // call, from another fork: the caller talks to the first one, and the box ends the

@@ -1,6 +1,8 @@
 package inspector
 
 import (
+	"strings"
+
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/inspector/message"
 	"github.com/ringfence/ringfence/appliance/rules"
@@ -45,14 +47,30 @@ func (i *Inspector) toRemote(q *request, uri message.URI, use rules.Use) (rules.
 	return rules.Decision{Verdict: appliance.Allow, Reason: appliance.ReasonInternal, Dialled: b.account, Label: "registered from the WAN"}, true
 }
 
-// ofOffice writes the domain that a telephone on the WAN knows its PBX by as that of
-// the first trunk: only the PBX's own calls have another. Any other host stays what
-// it is.
+// office reports whether a request is that of a telephone on the WAN whose
+// extensions, names and way out are the PBX's.
+func (q *request) office() bool { return q.who.remote && q.sip.PBX.Address.IsValid() }
+
+// ofOffice writes the domain that a telephone on the WAN knows its PBX by as the
+// PBX's address: an extension or a name of its is internal there, and a number is
+// read as the first trunk does. Whoever says so, the request goes to the PBX and
+// nowhere else (see inner). Any other host stays what it is.
 func (q *request) ofOffice(uri message.URI) message.URI {
-	if q.who.remote && q.sip.PBX.Address.IsValid() && len(q.sip.Trunks) > 0 && uri.Scheme == "sip" && uri.Host == q.fromAddr.URI.Host {
-		uri.Host, uri.Port = q.sip.Trunks[0].Domain, 0
+	if q.office() && uri.Scheme == "sip" && uri.Host == q.fromAddr.URI.Host {
+		uri.Host, uri.Port = q.sip.PBX.Address.Addr().String(), 0
 	}
 	return uri
+}
+
+// atOffice writes an allowed callee of such a telephone at a host of its PBX's: at the
+// trunk's domain, the PBX or the telephone would call the provider with it. The
+// boolean is false where it can't be written plainly: see plainUser.
+func atOffice(said rules.Decision, host string, port uint16) (string, bool) {
+	if strings.HasPrefix(said.Dialled, "urn:") {
+		return said.Dialled, true
+	}
+	user, plain := plainUser(message.URI{User: said.Dialled})
+	return message.URI{Scheme: "sip", User: user, Host: host, Port: port}.String(), plain && host != ""
 }
 
 // remoteCall sends a request of a telephone on the WAN to the PBX. The number was

@@ -2,9 +2,11 @@ package inspector
 
 import (
 	"net/netip"
+	"sync"
 
 	"github.com/ringfence/ringfence/appliance"
 	"github.com/ringfence/ringfence/appliance/inspector/message"
+	"github.com/ringfence/ringfence/appliance/rules"
 	"github.com/ringfence/ringfence/appliance/settings"
 )
 
@@ -18,8 +20,10 @@ import (
 // the two sides and the box has seen them. Between the LAN and a trunk it goes
 // one way only, to the other side: no trunk reaches another, and none reaches
 // more of the LAN than the PBX, a registered phone, or one datagram without a body
-// at an unprivileged port. A dialog that the box does know is
-// never salvaged: for it within has decided.
+// at an unprivileged port; of a trunk nothing is reached but its SIP ports. On the
+// WAN only a telephone that is registered has calls to end (see silenced), and those
+// are the PBX's.
+// A dialog that the box does know is never salvaged: for it within has decided.
 func (i *Inspector) salvage(q *request) bool {
 	known, _ := i.dialogs.find(q.CallID(), q.fromTag, q.toTag)
 	if q.Method != "BYE" || known != nil || q.uri.Scheme != "sip" {
@@ -33,14 +37,31 @@ func (i *Inspector) salvage(q *request) bool {
 	if !found {
 		return false
 	}
+	if i.outsized(q.Message) {
+		i.refuse(q, tooLarge)
+		return true
+	}
 	if no, bad := extensionRefusal(q); bad {
 		i.refuse(q, no)
 		return true
 	}
-	tx, err := i.txs.serve(q.key(q.Method), q.Method, q.back, true)
-	if err != nil {
+	i.carryOrphan(q, next, routes)
+	return true
+}
+
+// carryOrphan sends it on, bare. Nobody knows whether there is such a call, so that
+// it takes nothing of what is kept for calls for help.
+func (i *Inspector) carryOrphan(q *request, next destination, routes []string) {
+	what := salvaged{source: q.from.remote.Addr()}
+	if !i.salvages.begin(i.bounds, what.source) {
 		i.overloaded(q)
-		return true
+		return
+	}
+	tx, err := i.txs.serve(q.key(q.Method), q.Method, q.back, false)
+	if err != nil {
+		i.salvages.end(what.source)
+		i.overloaded(q)
+		return
 	}
 	i.tallies.count(appliance.ReasonSalvaged)
 	branch := i.branches.fresh(q)
@@ -49,9 +70,48 @@ func (i *Inspector) salvage(q *request) bool {
 	for _, name := range [...]string{"Contact", "Content-Type", "Content-Disposition", "Replaces"} {
 		out.Del(name)
 	}
-	i.send(q, tx, out, next.flow, branch, true, plainErrand{})
+	i.send(q, tx, out, next.flow, branch, false, what)
+}
+
+// salvages counts the salvaged requests that wait for their answer.
+type salvages struct {
+	mu  sync.Mutex
+	all int
+	of  map[netip.Addr]int // by source; never zero
+}
+
+// begin counts one more. It reports false where there are enough.
+func (s *salvages) begin(bounds limits, source netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all >= bounds.salvages || s.of[source] >= bounds.salvagesPerSource {
+		return false
+	}
+	if s.of == nil {
+		s.of = make(map[netip.Addr]int)
+	}
+	s.all++
+	s.of[source]++
 	return true
 }
+
+func (s *salvages) end(source netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.of[source]--; s.of[source] == 0 {
+		delete(s.of, source)
+	}
+}
+
+// salvaged is the errand of a salvaged request.
+type salvaged struct {
+	plainErrand
+	source netip.Addr
+}
+
+// ended implements errand.
+func (e salvaged) ended(r *relay, _ int) { r.i.salvages.end(e.source) }
 
 // beyondRoute returns the route set beyond us. The boolean is false where the
 // topmost Route is none that our Record-Route would have made.
@@ -72,6 +132,10 @@ func (i *Inspector) orphan(q *request, beyond []message.NameAddr) (next destinat
 	if q.who.side == outside {
 		next, found = i.orphanInside(q)
 		return next, nil, found
+	}
+	if q.office() {
+		to, err := i.towardInside(q, q.sip.PBX.Transport, q.sip.PBX.Address)
+		return destination{plainTarget(q.uri).String(), to}, nil, err == nil
 	}
 	trunk, at := orphanTrunk(q, beyond)
 	if trunk == nil {
@@ -104,8 +168,8 @@ func orphanTrunk(q *request, beyond []message.NameAddr) (*settings.Trunk, netip.
 			switch {
 			case uri.Host == trunk.Domain, literal && addr == trunk.Address.Addr():
 				return trunk, trunk.Address
-			case literal && ofTrunk(trunk, addr):
-				return trunk, netip.AddrPortFrom(addr, portOf(uri))
+			case literal && ofTrunk(trunk, addr) && partyOf(q.sip, netip.AddrPortFrom(addr, portOf(uri))).side == outside:
+				return trunk, gateway(q.sip, trunk, netip.AddrPortFrom(addr, portOf(uri)))
 			}
 		}
 	}
@@ -113,6 +177,21 @@ func orphanTrunk(q *request, beyond []message.NameAddr) (*settings.Trunk, netip.
 		return &q.sip.Trunks[0], q.sip.Trunks[0].Address
 	}
 	return nil, netip.AddrPort{}
+}
+
+// gateway returns the address of a trunk's host where its port is one that the trunk
+// takes SIP at, else the trunk's own: what a Contact names may be anything, and no
+// other service of the provider's hosts is anybody's business here.
+func gateway(sip *rules.SIP, trunk *settings.Trunk, at netip.AddrPort) netip.AddrPort {
+	if trunk.Address.IsValid() && trunk.Address.Port() == at.Port() {
+		return at
+	}
+	for _, target := range targetsOf(sip, trunk) {
+		if target.Address.Port() == at.Port() {
+			return at
+		}
+	}
+	return trunk.Address
 }
 
 // orphanInside returns the way to the side of the LAN: the registered contact or

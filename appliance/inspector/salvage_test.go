@@ -34,6 +34,12 @@ func ended(t *testing.T, from, to *agent, bye, want string) {
 	}
 }
 
+// orphanBye is a BYE of a call that the box has never known.
+func orphanBye(uri, branch string, routes ...string) string {
+	return "BYE " + uri + " SIP/2.0\nVia: $via;branch=z9hG4bK-" + branch + "\nRoute: " + strings.Join(routes, "\nRoute: ") +
+		"\nMax-Forwards: 70\nFrom: <sip:a@b>;tag=a\nTo: <sip:c@d>;tag=b\nCall-ID: " + branch + "\nCSeq: 5 BYE"
+}
+
 func TestByeAfterRestart(t *testing.T) {
 	for _, setups := range [][]setup{nil, {overTCP}} {
 		s := newSite(t, setups...)
@@ -90,10 +96,7 @@ func TestByeAfterRestartFollowsTheRoute(t *testing.T) {
 			Networks: []netip.Prefix{netip.PrefixFrom(s.host(16).Addr(), 28)}})
 	})
 	pbx, itsp, second, gateway := s.pbx(), s.itsp(), s.udp("second", s.host(9)), s.udp("gateway", s.host(17))
-	bye := func(uri, branch string, routes ...string) string {
-		return "BYE " + uri + " SIP/2.0\nVia: $via;branch=z9hG4bK-" + branch + "\nRoute: " + strings.Join(routes, "\nRoute: ") +
-			"\nMax-Forwards: 70\nFrom: <sip:a@b>;tag=a\nTo: <sip:c@d>;tag=b\nCall-ID: " + branch + "\nCSeq: 5 BYE"
-	}
+	bye := orphanBye
 	box := "<sip:" + s.box.String() + ";lr>"
 	ended(t, pbx, gateway, bye("sip:gw@"+s.host(17).String(), "gw", box, box), "sip:gw@"+s.host(17).String())
 	ended(t, pbx, second, bye("sip:gw@second.example", "domain", box), "sip:gw@second.example")

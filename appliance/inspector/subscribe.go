@@ -18,7 +18,8 @@ const (
 )
 
 // subscribe passes a SUBSCRIBE from the LAN to a trunk: for a name at its
-// domain, or for a number that may be called.
+// domain, or for a number that may be called. That of a telephone on the WAN goes to
+// the PBX where there is one.
 func (i *Inspector) subscribe(q *request) {
 	if q.who.side != inside {
 		i.refuse(q, refusal{status: 403, phrase: "Forbidden", reason: appliance.ReasonUnknownMethod})
@@ -53,7 +54,7 @@ func (i *Inspector) subscribe(q *request) {
 
 // subscription finds the way of a SUBSCRIBE.
 func (i *Inspector) subscription(q *request) (destination, refusal) {
-	if dialable(q.uri) {
+	if dialable(q.uri) || q.office() {
 		said := i.judge(q, q.uri, rules.UseCall, appliance.Outbound)
 		if said.Verdict != appliance.Allow {
 			status, phrase, headers := refusalOf(q.sip)

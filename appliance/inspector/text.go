@@ -15,7 +15,7 @@ func (i *Inspector) text(q *request) {
 	}
 	said := i.judge(q, q.uri, rules.UseMessage, direction)
 	urgent := exempt(q, said)
-	if i.turnedAway(q, urgent) || i.screened(q, urgent) {
+	if i.screened(q, urgent) || i.turnedAway(q, urgent) {
 		return
 	}
 	if !urgent {
