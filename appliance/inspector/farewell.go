@@ -209,7 +209,7 @@ func (r *relay) forbid(by *ringing) bool {
 	r.cancelSent = r.cancelSent || r.provisional
 	sends := r.provisional && !withdrawn
 	r.mu.Unlock()
-	r.i.relays.remove(r)
+	r.settled()
 	if sends {
 		r.i.txs.spawn(r.sendCancel)
 	}

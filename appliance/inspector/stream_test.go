@@ -101,3 +101,18 @@ func TestPendingIsBounded(t *testing.T) {
 		itsp.expect("INVITE ")
 	}
 }
+
+// TestCutFreesItsPlace: a call that is cut while it rings is under way no more.
+func TestCutFreesItsPlace(t *testing.T) {
+	s := newSite(t, func(_ *site, _ *settings.Settings, bounds *limits) { bounds.pending = 1 })
+	itsp, phone := s.itsp(), s.dial("phone", s.host(4).Addr())
+	phone.send(phone.invite(mobile, "cut"))
+	itsp.send(answer(itsp.expect("INVITE "), "180 Ringing", "callee"))
+	phone.expect("SIP/2.0 180")
+	s.cutting()
+	phone.expect("SIP/2.0 403")
+	phone.send(phone.invite(mobile, "next"))
+	if invite := itsp.expect("INVITE "); get(invite, "Call-ID") != "next" {
+		t.Errorf("got\n%s", invite)
+	}
+}
