@@ -411,7 +411,7 @@ func (t *visit) late(res *message.Message) {
 		t.r.i.txs.spawn(func() { t.left.hangUp(res) })
 	case !t.withdrawn:
 		t.withdrawn = true
-		t.r.i.txs.spawn(t.left.sendCancel)
+		t.r.i.txs.spawn(t.left.recall)
 	}
 }
 

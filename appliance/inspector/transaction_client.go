@@ -79,6 +79,19 @@ func (t *transactions) client(branch, method string) *clientTx {
 	return t.clients[clientKey(branch, method)]
 }
 
+// cancelled bounds the wait for the end of an INVITE whose CANCEL has left.
+func (t *transactions) cancelled(branch string) {
+	c := t.client(branch, "INVITE")
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := t.now()
+	c.machine.Cancel(now)
+	t.arm(&c.timer, c.machine.Due(), now)
+}
+
 // end implements running.
 func (c *clientTx) end() {
 	t := c.table
