@@ -28,7 +28,11 @@ type visitors interface {
 	local(netip.AddrPort) bool
 	// mistrusted hears of an accepted connection on which no TLS was agreed.
 	mistrusted(remote netip.AddrPort, cause error)
-	// crowded hears of a connection turned away because a table is full.
+	// place says by which addresses an accepted connection is counted, and whether it
+	// is one that places are kept for.
+	place(remote netip.AddrPort) (block netip.Prefix, kept bool)
+	// crowded hears of a connection turned away because a table is full. It must not
+	// ask the door for anything.
 	crowded()
 }
 
@@ -48,8 +52,9 @@ type door struct {
 	tasks     sync.WaitGroup
 
 	mu        sync.Mutex
-	streams   map[*connection]netip.Addr // every open connection and its source
-	accepted  map[netip.Addr]int
+	streams   map[*connection]guest // every open connection
+	accepted  map[netip.Prefix]int  // how many of them, by whose places they take
+	guests    int                   // and in all
 	dialled   map[dialKey]*connection
 	aliases   map[dialKey]*connection // accepted ones that stand for a neighbour's listening address
 	securely  []secureListener
@@ -62,8 +67,8 @@ func newDoor(bounds limits, inside visitors, keys func() Keys) *door {
 	return &door{
 		bounds: bounds, inside: inside, keys: keys,
 		routes:    newRoutes(bounds.route),
-		streams:   make(map[*connection]netip.Addr),
-		accepted:  make(map[netip.Addr]int),
+		streams:   make(map[*connection]guest),
+		accepted:  make(map[netip.Prefix]int),
 		dialled:   make(map[dialKey]*connection),
 		dialledAs: make(map[pair]*connection),
 		aliases:   make(map[dialKey]*connection),
