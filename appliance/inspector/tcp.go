@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -98,12 +99,12 @@ func (d *door) streamToward(to flow) (*connection, error) {
 	if d.shuttered {
 		return nil, errClosed
 	}
-	key := dialKey{to.transport, to.remote, to.peer}
-	if stream, ok := d.dialled[key]; ok && !stream.closed() {
+	key := to.key()
+	if stream := d.openLocked(key); stream != nil {
 		return stream, nil
 	}
-	if stream := d.aliasLocked(key); stream != nil {
-		return stream, nil
+	if to.transport == settings.TLS && to.peer == (peer{}) {
+		return nil, fmt.Errorf("connect to tls %s: %w", to.remote, errNameless)
 	}
 	if len(d.dialled) >= d.bounds.dialled {
 		return nil, errBacklog
@@ -119,6 +120,16 @@ func (d *door) streamToward(to flow) (*connection, error) {
 	})
 	return stream, nil
 }
+
+// openLocked returns the open connection to a neighbour, nil where there is none.
+func (d *door) openLocked(key dialKey) *connection {
+	if stream, ok := d.dialled[key]; ok && !stream.closed() {
+		return stream
+	}
+	return d.aliasLocked(key)
+}
+
+func (f flow) key() dialKey { return dialKey{f.transport, f.remote, f.peer} }
 
 // dialKey names the neighbour at the other end of a connection.
 type dialKey struct {
@@ -149,13 +160,14 @@ func (d *door) alias(from flow, via message.Via) {
 
 // aliasLocked returns the accepted connection that stands for a neighbour. Over
 // TLS the neighbour must have shown the certificate that it would have to show
-// where we connect to it (RFC 5923 section 9.2).
+// where we connect to it (RFC 5923 section 9.2). A telephone has none to show: it is
+// known by its address, as it was over the connection before.
 func (d *door) aliasLocked(key dialKey) *connection {
 	stream := d.aliases[dialKey{transport: key.transport, at: key.at}]
 	if stream == nil || stream.closed() {
 		return nil
 	}
-	if secure, ok := stream.conn.(*secureConn); ok && !secure.verified(key.peer) {
+	if secure, ok := stream.conn.(*secureConn); ok && key.peer != (peer{}) && !secure.verified(key.peer) {
 		return nil
 	}
 	return stream
