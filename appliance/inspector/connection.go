@@ -25,7 +25,9 @@ type connection struct {
 	// pending are the requests that came by it and were sent on, and have no final
 	// response yet.
 	pending atomic.Int32
-	alias   dialKey // what an accepted one stands for; the door's lock guards it
+	alias   dialKey     // what an accepted one stands for; the door's lock guards it
+	greets  time.Time   // until when an accepted one must have carried a message
+	spoke   atomic.Bool // it has
 	// transparent means that its local address is another host's.
 	transparent bool
 	ear         *ear

@@ -310,6 +310,30 @@ func TestCutBeforeAnswer(t *testing.T) {
 	}
 }
 
+// TestCutOfAProviderThatDies: nobody says that the ringing has ended, so that the cut
+// is incomplete; but nothing waits for it for ever.
+func TestCutOfAProviderThatDies(t *testing.T) {
+	for _, withdrawn := range []bool{false, true} {
+		s := newSite(t, guarded, hasty)
+		pbx, itsp := s.pbx(), s.itsp()
+		pbx.send(pbx.invite(mobile, "dies"))
+		itsp.send(answer(itsp.expect("INVITE "), "180 Ringing", "callee"))
+		pbx.expect("SIP/2.0 180")
+		if withdrawn { // by its caller, before the cut
+			pbx.send(cancelOf(pbx, mobile, "dies"))
+			itsp.expect("CANCEL ")
+		}
+		done := s.cutting()
+		pbx.expect("SIP/2.0 403")
+		if !withdrawn {
+			itsp.expect("CANCEL ")
+		}
+		s.wants(<-done, false, "lan confirmed", "provider lost")
+		s.toldOfCut("cut incomplete: the provider at " + itsp.at.String() + " does not confirm that it has stopped ringing")
+		s.until("no transaction waits", func() bool { return !s.in.txs.busy() })
+	}
+}
+
 // TestCutOfTheNextTry: a call that was cut while it rang and comes again has the same
 // record, and is cut like any other.
 func TestCutOfTheNextTry(t *testing.T) {

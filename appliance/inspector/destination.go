@@ -1,6 +1,7 @@
 package inspector
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 
@@ -133,29 +134,38 @@ func plainUser(uri message.URI) (string, bool) {
 }
 
 // reach returns the flow for a request to a neighbour that spoke before by
-// known and wants to be reached at target: over the open TCP connection; over
-// UDP at its target, where that is an address of its own set, else where it
-// spoke from. Names are never looked up.
+// known and wants to be reached at target: over the open TCP connection, or another
+// one where that is gone; over UDP at its target, where that is an address of its own
+// set, else where it spoke from. Names are never looked up.
 func (i *Inspector) reach(sip *rules.SIP, known flow, target message.URI, who party) (flow, error) {
-	at := known.remote
-	if who.remote {
-		// What a telephone behind somebody else's NAT calls its address is none here.
-		target = message.URI{}
+	if known.stream != nil && known.alive() {
+		return known, nil
 	}
-	if addr, literal := target.Addr(); literal && i.reachable(sip, addr, known, who) {
-		at = netip.AddrPortFrom(addr, portOf(target))
+	var wanted netip.AddrPort
+	// What a telephone behind somebody else's NAT calls its address is none here.
+	if addr, literal := target.Addr(); literal && !who.remote && i.reachable(sip, addr, known, who) {
+		wanted = netip.AddrPortFrom(addr, portToward(target, known.transport))
 	}
-	if known.stream != nil {
-		if known.alive() {
-			return known, nil
+	if known.stream == nil {
+		if wanted.IsValid() {
+			known.remote = wanted
 		}
-		if to, found, err := i.door.inNameOf(known.transport, known.local, at); found && known.intercepted() {
+		return known, nil
+	}
+	if known.intercepted() {
+		at := wanted
+		if !at.IsValid() {
+			at = known.remote
+		}
+		if to, found, err := i.door.inNameOf(known.transport, known.local, at); found {
 			return to, err
 		}
-		return i.door.towardPeer(known.transport, at, known.peer)
 	}
-	known.remote = at
-	return known, nil
+	to, err := i.rejoin(sip, known, wanted, target.User)
+	if errors.Is(err, errGone) {
+		return i.configured(sip, known)
+	}
+	return to, err
 }
 
 // reachable reports whether a neighbour may be reached at addr: its own address,

@@ -28,7 +28,11 @@ type visitors interface {
 	local(netip.AddrPort) bool
 	// mistrusted hears of an accepted connection on which no TLS was agreed.
 	mistrusted(remote netip.AddrPort, cause error)
-	// crowded hears of a connection turned away because a table is full.
+	// place says by which addresses an accepted connection is counted, and whether it
+	// is one that places are kept for.
+	place(remote netip.AddrPort) (block netip.Prefix, kept bool)
+	// crowded hears of a connection turned away because a table is full. It must not
+	// ask the door for anything.
 	crowded()
 }
 
@@ -48,8 +52,9 @@ type door struct {
 	tasks     sync.WaitGroup
 
 	mu        sync.Mutex
-	streams   map[*connection]netip.Addr // every open connection and its source
-	accepted  map[netip.Addr]int
+	streams   map[*connection]guest // every open connection
+	accepted  map[netip.Prefix]int  // how many of them, by whose places they take
+	guests    int                   // and in all
 	dialled   map[dialKey]*connection
 	aliases   map[dialKey]*connection // accepted ones that stand for a neighbour's listening address
 	securely  []secureListener
@@ -62,8 +67,8 @@ func newDoor(bounds limits, inside visitors, keys func() Keys) *door {
 	return &door{
 		bounds: bounds, inside: inside, keys: keys,
 		routes:    newRoutes(bounds.route),
-		streams:   make(map[*connection]netip.Addr),
-		accepted:  make(map[netip.Addr]int),
+		streams:   make(map[*connection]guest),
+		accepted:  make(map[netip.Prefix]int),
 		dialled:   make(map[dialKey]*connection),
 		dialledAs: make(map[pair]*connection),
 		aliases:   make(map[dialKey]*connection),
@@ -166,27 +171,43 @@ func (d *door) toward(transport settings.Transport, remote netip.AddrPort) (flow
 // towardPeer is toward for a neighbour that TLS may be spoken to: who is whom its
 // certificate must prove it to be.
 func (d *door) towardPeer(transport settings.Transport, remote netip.AddrPort, who peer) (flow, error) {
-	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
-	socket, local, err := d.socketToward(remote.Addr())
-	if err != nil {
-		return flow{}, err
-	}
-	to := flow{transport: settings.UDP, local: local, remote: remote, socket: socket}
-	switch transport {
-	case settings.TCP:
-		to = flow{transport: settings.TCP, local: local, remote: remote}
-	case settings.TLS:
-		if who == (peer{}) {
-			return flow{}, fmt.Errorf("connect to tls %s: %w", remote, errNameless)
-		}
-		to = flow{transport: settings.TLS, local: d.secureLocal(local.Addr()), remote: remote, peer: who}
-	default:
-		return to, nil
+	to, err := d.course(transport, remote, who)
+	if err != nil || to.socket != nil {
+		return to, err
 	}
 	if to.stream, err = d.streamToward(to); err != nil {
 		return flow{}, err
 	}
 	return to, nil
+}
+
+// opened is towardPeer over TCP or TLS where a connection is open already. The
+// boolean is false where there is none.
+func (d *door) opened(transport settings.Transport, remote netip.AddrPort, who peer) (flow, bool) {
+	to, err := d.course(transport, remote, who)
+	if err != nil || to.socket != nil {
+		return flow{}, false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	to.stream = d.openLocked(to.key())
+	return to, to.stream != nil
+}
+
+// course is a flow but for its connection: over UDP that is all of it.
+func (d *door) course(transport settings.Transport, remote netip.AddrPort, who peer) (flow, error) {
+	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+	socket, local, err := d.socketToward(remote.Addr())
+	if err != nil {
+		return flow{}, err
+	}
+	switch transport {
+	case settings.TCP:
+		return flow{transport: settings.TCP, local: local, remote: remote}, nil
+	case settings.TLS:
+		return flow{transport: settings.TLS, local: d.secureLocal(local.Addr()), remote: remote, peer: who}, nil
+	}
+	return flow{transport: settings.UDP, local: local, remote: remote, socket: socket}, nil
 }
 
 // socketToward chooses the listening socket and the local address that reach

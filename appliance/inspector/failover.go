@@ -223,8 +223,6 @@ type visit struct {
 	began time.Time
 	heard bool // anything at all came back
 	ended bool // it has failed
-	// forget ends the watch over the connection that the request left by.
-	forget func()
 	// left is what is left of a try that was given up: it withdraws what an answer
 	// that came too late would begin.
 	left *relay
@@ -274,7 +272,7 @@ func (r *relay) embark(next way) error {
 	r.depart(voyage{to: to, branch: branch, sent: r.journey.write(next, to, branch)}, now)
 	last := r.journey.visit
 	r.journey.visit = &visit{r: r, way: next, began: now}
-	if r.journey.visit.forget, err = r.i.askOver(branch, r.sent, to, r.urgent, r.journey.visit); err != nil {
+	if err = r.i.txs.requestOver(branch, r.sent, to, r.urgent, r.journey.visit); err != nil {
 		r.journey.visit = last
 		if before.sent != nil {
 			r.depart(before, now)
@@ -335,10 +333,7 @@ func (t *visit) response(res *message.Message) {
 		return
 	}
 	first := !t.heard
-	if first {
-		t.heard = true
-		t.forget()
-	}
+	t.heard = true
 	if t.way.trunk != nil && (first || res.Status >= 200) {
 		// How long a telephone rings says nothing of the trunk.
 		took := time.Duration(0)
@@ -373,17 +368,6 @@ func (t *visit) elsewhere(cause error) bool {
 	t.ended = true
 	t.r.missed(t.way, cause)
 	return !t.heard && t.r.another() && t.r.step() == nil
-}
-
-// askOver sends a request and has its handler hear at once where the connection ends
-// before an answer has come: nobody will answer then (RFC 3261 section 18.4).
-// Once there is one, forget is to be called.
-func (i *Inspector) askOver(branch string, m *message.Message, to flow, urgent bool, handler clientHandler) (forget func(), err error) {
-	c, err := i.txs.request(branch, m, to, urgent, handler)
-	if err != nil || to.stream == nil {
-		return func() {}, err
-	}
-	return to.stream.watch(c.lost), nil
 }
 
 // another reports whether the request may be sent another way: none is under way
@@ -433,7 +417,7 @@ func (t *visit) late(res *message.Message) {
 		t.r.i.txs.spawn(func() { t.left.hangUp(res) })
 	case !t.withdrawn:
 		t.withdrawn = true
-		t.r.i.txs.spawn(t.left.sendCancel)
+		t.r.i.txs.spawn(t.left.recall)
 	}
 }
 

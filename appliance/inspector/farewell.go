@@ -46,10 +46,12 @@ func (f *farewell) due(now time.Time) bool {
 // sentence says what is wrong with the side.
 func (f *farewell) sentence() string {
 	const kept = "; its media stays cut and refreshes are refused, so that it ends with its session timer"
-	switch f.state {
-	case appliance.CutChallenged:
+	switch {
+	case f.state == appliance.CutChallenged:
 		return fmt.Sprintf("the provider at %s answers the BYE with %d, and asks for a password that this box has not%s", f.name, f.status, kept)
-	case appliance.CutLost:
+	case f.state == appliance.CutLost && f.d == nil:
+		return fmt.Sprintf("the provider at %s does not confirm that it has stopped ringing", f.name)
+	case f.state == appliance.CutLost:
 		return fmt.Sprintf("the provider at %s does not answer the BYE%s", f.name, kept)
 	default:
 		return fmt.Sprintf("the provider at %s answers the BYE with %d%s", f.name, f.status, kept)
@@ -207,17 +209,30 @@ func (r *relay) forbid(by *ringing) bool {
 	withdrawn := r.cancelSent
 	r.cancelled, r.reason = true, cutReason
 	r.cancelSent = r.cancelSent || r.provisional
-	sends := r.provisional && !withdrawn
+	sends, branch := r.provisional && !withdrawn, r.branch
 	r.mu.Unlock()
-	r.i.relays.remove(r)
-	if sends {
-		r.i.txs.spawn(r.sendCancel)
+	r.settled()
+	switch {
+	case sends:
+		r.i.txs.spawn(r.recall)
+	case withdrawn:
+		r.i.txs.cancelled(branch) // the wait for its end was the relay's
 	}
 	out := responseTo(r.q, 403, "Forbidden", stableID(5, r.in.key))
 	out.Add("Reason", cutReason)
 	_ = r.in.respond(403, written(out))
 	r.errand.ended(r, 403)
 	return true
+}
+
+// recall cancels an INVITE that nobody watches over any more: whoever rings may be
+// gone before its 487, and would hold a place for ever.
+func (r *relay) recall() {
+	r.sendCancel()
+	r.mu.Lock()
+	branch := r.branch
+	r.mu.Unlock()
+	r.i.txs.cancelled(branch)
 }
 
 // afterwards takes what a neighbour says of an INVITE that was given up.
@@ -228,7 +243,7 @@ func (r *relay) afterwards(res *message.Message) {
 	r.cancelSent = r.cancelSent || sends
 	r.mu.Unlock()
 	if sends {
-		r.i.txs.spawn(r.sendCancel)
+		r.i.txs.spawn(r.recall)
 	}
 	if by != nil && res.Status >= 300 {
 		by.k.confirmed(r.i, by.side, res.Status)

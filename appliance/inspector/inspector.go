@@ -242,14 +242,16 @@ func (i *Inspector) handle(m *message.Message, from flow, who party, in *rules.R
 }
 
 // returning is how a response finds its way after its connection has ended: to the
-// source of the request, at the port that its Via names.
+// source of the request, at the port that its Via names, or where else its sender can
+// be found.
 func (i *Inspector) returning(q *request) func() (flow, error) {
 	return func() (flow, error) {
-		port := q.via.Port
-		if port == 0 {
-			port = portOf(message.URI{Params: message.Params(";transport=" + q.from.transport)})
+		via := message.URI{Port: q.via.Port, Params: message.Params(";transport=" + q.from.transport)}
+		user := q.fromAddr.URI.User
+		if contacts, _, err := q.Contacts(); err == nil && len(contacts) == 1 {
+			user = contacts[0].URI.User
 		}
-		return i.door.towardPeer(q.from.transport, netip.AddrPortFrom(q.from.remote.Addr(), port), q.from.peer)
+		return i.rejoin(q.sip, q.from, netip.AddrPortFrom(q.from.remote.Addr(), portOf(via)), user)
 	}
 }
 

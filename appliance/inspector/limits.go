@@ -29,7 +29,8 @@ type limits struct {
 	keptMessages int // how many of one Call-ID
 
 	connections          int // TCP and TLS, accepted ones, in all
-	connectionsPerSource int
+	connectionsKept      int // of those, for the PBX and trunks
+	connectionsPerSource int // a source is an address, and a /64 of IPv6 on the WAN
 	dialled              int // TCP, those that the box opens itself
 	pending              int // requests of one TCP connection of a phone that wait for their final response
 	queue                int // messages waiting for one TCP connection that was accepted
@@ -38,6 +39,7 @@ type limits struct {
 
 	timers transaction.Timers // of every transaction
 
+	greeting       time.Duration // from accepting to the end of the first message, on TCP
 	headerDeadline time.Duration // from a message's first byte to its last, on TCP
 	idle           time.Duration // without any byte, on TCP
 	write          time.Duration // for one message, on TCP
@@ -83,6 +85,7 @@ func defaultLimits() limits {
 		keptMessages: 64,
 
 		connections:          1024,
+		connectionsKept:      64,
 		connectionsPerSource: 128,
 		dialled:              256,
 		pending:              32,
@@ -92,6 +95,7 @@ func defaultLimits() limits {
 
 		timers: transaction.Defaults(),
 
+		greeting:       30 * time.Second,
 		headerDeadline: 10 * time.Second,
 		idle:           70 * time.Minute, // longer than a registration of the usual hour
 		write:          10 * time.Second,

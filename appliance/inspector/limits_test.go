@@ -3,6 +3,7 @@ package inspector
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -30,26 +31,14 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 
 func TestConnectionsAreBounded(t *testing.T) {
 	s := newSite(t, func(_ *site, _ *settings.Settings, bounds *limits) {
-		bounds.connections, bounds.connectionsPerSource = 3, 2
+		bounds.connections, bounds.connectionsKept, bounds.connectionsPerSource = 3, 0, 2
 	})
 	first := s.dial("first", s.host(4).Addr())
 	first.ping()
 	s.dial("second", s.host(4).Addr()).ping()
-	turnedAway := func(from byte) {
-		t.Helper()
-		before := s.tally(appliance.ReasonOverload)
-		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: s.host(from).Addr().AsSlice()}}
-		if conn, err := dialer.Dial("tcp", s.box.String()); err == nil {
-			defer conn.Close()
-			if _, err := conn.Read(make([]byte, 1)); err == nil {
-				t.Error("a connection beyond the bound was answered")
-			}
-		}
-		s.until("it is counted", func() bool { return s.tally(appliance.ReasonOverload) == before+1 })
-	}
-	turnedAway(4)
+	s.turnedAway(4)
 	s.dial("third", s.host(5).Addr()).ping()
-	turnedAway(6)
+	s.turnedAway(6)
 	first.stream.Close()
 	s.until("the place is free again", func() bool {
 		s.in.door.mu.Lock()
@@ -57,6 +46,106 @@ func TestConnectionsAreBounded(t *testing.T) {
 		return len(s.in.door.streams) == 2
 	})
 	s.dial("fourth", s.host(6).Addr()).ping()
+}
+
+// TestSilenceHoldsNoPlace: who says nothing but keepalives is sent away before long,
+// and whoever has said something may be as silent as he likes.
+func TestSilenceHoldsNoPlace(t *testing.T) {
+	s := newSite(t, func(_ *site, _ *settings.Settings, bounds *limits) { bounds.greeting = time.Second })
+	phone := s.dial("phone", s.host(4).Addr())
+	phone.ping()
+	silent, pinging := s.dial("silent", s.host(5).Addr()), s.dial("pinging", s.host(5).Addr())
+	pinging.raw("\r\n\r\n")
+	pinging.expect("\r\n")
+	for _, a := range []*agent{silent, pinging} {
+		if text, open := <-a.inbox; open {
+			t.Fatalf("%s got %q, want the connection closed", a.name, text)
+		}
+	}
+	phone.raw("\r\n\r\n")
+	phone.expect("\r\n")
+	phone.ping()
+}
+
+// TestFullTableForgetsTheSilent: the oldest connection without a message gives way, a
+// phone that spoke never does, and there are places that only the PBX and trunks get.
+func TestFullTableForgetsTheSilent(t *testing.T) {
+	s := newSite(t, func(_ *site, _ *settings.Settings, bounds *limits) {
+		bounds.connections, bounds.connectionsKept, bounds.connectionsPerSource = 4, 2, 2
+	})
+	first := s.dial("first", s.host(4).Addr())
+	s.until("the first is admitted", func() bool { return s.guests() == 1 })
+	second := s.dial("second", s.host(5).Addr())
+	s.until("the second is admitted", func() bool { return s.guests() == 2 })
+	third := s.dial("third", s.host(6).Addr())
+	third.ping()
+	if text, open := <-first.inbox; open {
+		t.Fatalf("got %q, want the oldest connection closed", text)
+	}
+	second.ping()
+	s.turnedAway(7)
+	s.dial("pbx", s.pbxAt.Addr()).ping()
+	s.dial("itsp", s.itspAt.Addr()).ping()
+	second.ping()
+	third.ping()
+}
+
+// TestSourceAtItsBoundForgetsTheSilent: of one source's connections, too.
+func TestSourceAtItsBoundForgetsTheSilent(t *testing.T) {
+	s := newSite(t, func(_ *site, _ *settings.Settings, bounds *limits) { bounds.connectionsPerSource = 1 })
+	silent := s.dial("silent", s.host(4).Addr())
+	s.until("it is admitted", func() bool { return s.guests() == 1 })
+	s.dial("next", s.host(4).Addr()).ping()
+	if text, open := <-silent.inbox; open {
+		t.Fatalf("got %q, want the connection closed", text)
+	}
+	if got := s.guests(); got != 1 {
+		t.Errorf("%d are counted, want 1", got)
+	}
+}
+
+// guests is how many accepted connections are open.
+func (s *site) guests() int {
+	s.in.door.mu.Lock()
+	defer s.in.door.mu.Unlock()
+	return s.in.door.guests
+}
+
+// TestPlaces: on the WAN a whole /64 is one source, on the LAN each address is.
+func TestPlaces(t *testing.T) {
+	s := newSite(t, func(_ *site, set *settings.Settings, _ *limits) {
+		set.Network.LAN = append(set.Network.LAN, netip.MustParsePrefix("2001:db8:1::/64"))
+		set.Trunks[0].Networks = []netip.Prefix{netip.MustParsePrefix("2001:db8:2::/48")}
+	})
+	for _, c := range []struct {
+		remote, block string
+		kept          bool
+	}{
+		{"[2001:db8:1::5]:5060", "2001:db8:1::5/128", false},
+		{"[2001:db8:2::5]:5060", "2001:db8:2::/64", true},
+		{"[2001:db8:3::5]:5060", "2001:db8:3::/64", false},
+		{"203.0.113.9:5060", "203.0.113.9/32", false},
+		{s.pbxAt.String(), s.pbxAt.Addr().String() + "/32", true},
+		{s.itspAt.String(), s.itspAt.Addr().String() + "/32", true},
+	} {
+		if block, kept := s.in.place(netip.MustParseAddrPort(c.remote)); block.String() != c.block || kept != c.kept {
+			t.Errorf("%s: %v, %v; want %s, %v", c.remote, block, kept, c.block, c.kept)
+		}
+	}
+}
+
+// turnedAway has a host connect in vain.
+func (s *site) turnedAway(from byte) {
+	s.t.Helper()
+	before := s.tally(appliance.ReasonOverload)
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: s.host(from).Addr().AsSlice()}}
+	if conn, err := dialer.Dial("tcp", s.box.String()); err == nil { // the reset may come before
+		defer conn.Close()
+		if _, err := conn.Read(make([]byte, 1)); err == nil {
+			s.t.Error("a connection beyond the bound was answered")
+		}
+	}
+	s.until("it is counted", func() bool { return s.tally(appliance.ReasonOverload) == before+1 })
 }
 
 func TestMessagesByteByByteAndInOneSegment(t *testing.T) {

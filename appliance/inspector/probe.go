@@ -3,7 +3,6 @@ package inspector
 import (
 	"math/rand/v2"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/ringfence/ringfence/appliance"
@@ -78,8 +77,6 @@ type knock struct {
 	i     *Inspector
 	key   targetKey
 	began time.Time
-	// forget ends the watch over the connection; nil until the request has left.
-	forget atomic.Pointer[func()]
 }
 
 // response implements clientHandler.
@@ -88,9 +85,6 @@ func (k *knock) response(res *message.Message) {
 		return
 	}
 	now := k.i.now()
-	if forget := k.forget.Load(); forget != nil {
-		(*forget)()
-	}
 	k.i.trunks.probed(k.key)
 	k.i.trunks.answered(k.key, res, now.Sub(k.began), now)
 }
@@ -109,12 +103,9 @@ func (i *Inspector) probe(trunk *settings.Trunk, target appliance.Target, now ti
 		return
 	}
 	branch := message.MagicCookie + "." + randomID(10)
-	forget, err := i.askOver(branch, optionsTo(trunk, to, branch), to, false, asked)
-	if err != nil {
+	if err := i.txs.requestOver(branch, optionsTo(trunk, to, branch), to, false, asked); err != nil {
 		asked.failed(err)
-		return
 	}
-	asked.forget.Store(&forget)
 }
 
 // optionsTo writes an OPTIONS from the box itself (RFC 3261 section 11).

@@ -336,12 +336,15 @@ func (r *relay) cancel(now time.Time, reason string) {
 }
 
 func (r *relay) sendCancel() {
-	cancel := hopByHop(r.sent, "CANCEL")
-	if r.reason != "" {
-		cancel.Add("Reason", r.reason)
+	r.mu.Lock()
+	under, reason := r.voyage, r.reason
+	r.mu.Unlock()
+	cancel := hopByHop(under.sent, "CANCEL")
+	if reason != "" {
+		cancel.Add("Reason", reason)
 	}
 	// Its transaction only repeats it; the INVITE's own final response tells.
-	_, _ = r.i.txs.request(r.branch, cancel, r.to, true, unheard{})
+	_, _ = r.i.txs.request(under.branch, cancel, under.to, true, unheard{})
 }
 
 // unheard is the handler of a request whose answer changes nothing.

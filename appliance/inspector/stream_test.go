@@ -101,3 +101,50 @@ func TestPendingIsBounded(t *testing.T) {
 		itsp.expect("INVITE ")
 	}
 }
+
+// TestCutFreesItsPlace: a call that is cut while it rings is under way no more.
+func TestCutFreesItsPlace(t *testing.T) {
+	s := newSite(t, func(_ *site, _ *settings.Settings, bounds *limits) { bounds.pending = 1 })
+	itsp, phone := s.itsp(), s.dial("phone", s.host(4).Addr())
+	phone.send(phone.invite(mobile, "cut"))
+	itsp.send(answer(itsp.expect("INVITE "), "180 Ringing", "callee"))
+	phone.expect("SIP/2.0 180")
+	s.cutting()
+	phone.expect("SIP/2.0 403")
+	phone.send(phone.invite(mobile, "next"))
+	if invite := itsp.expect("INVITE "); get(invite, "Call-ID") != "next" {
+		t.Errorf("got\n%s", invite)
+	}
+}
+
+// TestNobodyWaitsOnAConnectionForEver: who has had no answer in time waits for none,
+// though the connection stays.
+func TestNobodyWaitsOnAConnectionForEver(t *testing.T) {
+	s := newSite(t, overTCP, hasty)
+	listener, pbx := s.listen(s.itspAt), s.pbx()
+	pbx.send(pbx.invite(mobile, "silent"))
+	itsp := s.accept("itsp", listener)
+	itsp.expect("INVITE ")
+	s.until("it is waited for", func() bool { return s.waiting() == 1 })
+	pbx.expect("SIP/2.0 408")
+	s.until("nobody waits", func() bool { return s.waiting() == 0 })
+	pbx.send(pbx.invite(mobile, "answered"))
+	itsp.send(answer(itsp.expect("INVITE "), "100 Trying", ""))
+	itsp.ping()
+	if got := s.waiting(); got != 0 {
+		t.Errorf("%d wait after an answer", got)
+	}
+}
+
+// waiting is how many want to hear of the end of the box's own connections.
+func (s *site) waiting() int {
+	s.in.door.mu.Lock()
+	defer s.in.door.mu.Unlock()
+	n := 0
+	for _, stream := range s.in.door.dialled {
+		stream.mu.Lock()
+		n += len(stream.waiting)
+		stream.mu.Unlock()
+	}
+	return n
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -55,15 +56,14 @@ func (d *door) accept(raw *net.TCPConn, port uint16, secure bool) {
 		from.transport = settings.TLS
 		conn = &secureConn{tls.Server(raw, d.serverConfig(remote)), raw}
 	}
-	from.stream = newConnection(conn, d.bounds, d.bounds.queue)
-	from.stream.ear = d.ear
-	if !d.admit(from.stream, remote.Addr()) {
+	from.stream = d.greeting(conn)
+	if !d.admit(from.stream, remote) {
 		d.inside.crowded()
 		reset(raw)
 		return
 	}
 	d.tasks.Go(func() {
-		defer d.dismiss(from.stream, remote.Addr())
+		defer d.dismiss(from.stream)
 		d.greet(from, conn)
 	})
 }
@@ -90,31 +90,6 @@ func unmapped(addr net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 }
 
-// admit enters an accepted connection into the table where there is room, in
-// all and for its source.
-func (d *door) admit(stream *connection, source netip.Addr) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.shuttered || len(d.streams) >= d.bounds.connections || d.accepted[source] >= d.bounds.connectionsPerSource {
-		return false
-	}
-	d.streams[stream] = source
-	d.accepted[source]++
-	return true
-}
-
-func (d *door) dismiss(stream *connection, source netip.Addr) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.streams, stream)
-	if d.aliases[stream.alias] == stream {
-		delete(d.aliases, stream.alias)
-	}
-	if d.accepted[source]--; d.accepted[source] == 0 {
-		delete(d.accepted, source)
-	}
-}
-
 // streamToward returns the connection that leads to a neighbour, opened by
 // either side (RFC 5923), or dials. Trunks, the PBX and phones of the LAN are the
 // only remotes.
@@ -124,12 +99,12 @@ func (d *door) streamToward(to flow) (*connection, error) {
 	if d.shuttered {
 		return nil, errClosed
 	}
-	key := dialKey{to.transport, to.remote, to.peer}
-	if stream, ok := d.dialled[key]; ok && !stream.closed() {
+	key := to.key()
+	if stream := d.openLocked(key); stream != nil {
 		return stream, nil
 	}
-	if stream := d.aliasLocked(key); stream != nil {
-		return stream, nil
+	if to.transport == settings.TLS && to.peer == (peer{}) {
+		return nil, fmt.Errorf("connect to tls %s: %w", to.remote, errNameless)
 	}
 	if len(d.dialled) >= d.bounds.dialled {
 		return nil, errBacklog
@@ -137,7 +112,7 @@ func (d *door) streamToward(to flow) (*connection, error) {
 	stream := newConnection(nil, d.bounds, d.bounds.dialledQueue)
 	stream.ear = d.ear
 	to.stream = stream
-	d.streams[stream] = to.remote.Addr()
+	d.streams[stream] = guest{}
 	d.dialled[key] = stream
 	d.tasks.Go(func() {
 		defer d.forget(stream, key)
@@ -145,6 +120,16 @@ func (d *door) streamToward(to flow) (*connection, error) {
 	})
 	return stream, nil
 }
+
+// openLocked returns the open connection to a neighbour, nil where there is none.
+func (d *door) openLocked(key dialKey) *connection {
+	if stream, ok := d.dialled[key]; ok && !stream.closed() {
+		return stream
+	}
+	return d.aliasLocked(key)
+}
+
+func (f flow) key() dialKey { return dialKey{f.transport, f.remote, f.peer} }
 
 // dialKey names the neighbour at the other end of a connection.
 type dialKey struct {
@@ -167,7 +152,7 @@ func (d *door) alias(from flow, via message.Via) {
 	key := dialKey{transport: from.transport, at: netip.AddrPortFrom(from.remote.Addr(), port)}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, accepted := d.streams[from.stream]; accepted && from.stream.alias == (dialKey{}) && from.peer == (peer{}) {
+	if accepted := d.streams[from.stream].block.IsValid(); accepted && from.stream.alias == (dialKey{}) {
 		from.stream.alias = key
 		d.aliases[key] = from.stream
 	}
@@ -175,13 +160,14 @@ func (d *door) alias(from flow, via message.Via) {
 
 // aliasLocked returns the accepted connection that stands for a neighbour. Over
 // TLS the neighbour must have shown the certificate that it would have to show
-// where we connect to it (RFC 5923 section 9.2).
+// where we connect to it (RFC 5923 section 9.2). A telephone has none to show: it is
+// known by its address, as it was over the connection before.
 func (d *door) aliasLocked(key dialKey) *connection {
 	stream := d.aliases[dialKey{transport: key.transport, at: key.at}]
 	if stream == nil || stream.closed() {
 		return nil
 	}
-	if secure, ok := stream.conn.(*secureConn); ok && !secure.verified(key.peer) {
+	if secure, ok := stream.conn.(*secureConn); ok && key.peer != (peer{}) && !secure.verified(key.peer) {
 		return nil
 	}
 	return stream
@@ -222,7 +208,7 @@ func (d *door) run(from flow, conn net.Conn) {
 // readStream hands every message of a connection to the inspector, until the
 // connection ends or breaks the rules. It returns why.
 func (d *door) readStream(from flow, conn net.Conn) error {
-	reader := &bounded{conn: conn, bounds: d.bounds}
+	reader := &bounded{conn: conn, bounds: d.bounds, greets: from.stream.greets}
 	stream := message.NewStream(reader, message.MaxSize)
 	for {
 		reader.begin(stream.Pending())
@@ -237,6 +223,8 @@ func (d *door) readStream(from flow, conn net.Conn) error {
 			d.inside.broken(from, reader.seen, err)
 			return err
 		default:
+			from.stream.spoke.Store(true)
+			reader.greets = time.Time{}
 			d.ear.received(from, m, stream.Raw())
 			if !d.inside.received(from, m) {
 				return errClosed
@@ -246,10 +234,12 @@ func (d *door) readStream(from flow, conn net.Conn) error {
 }
 
 // bounded sets the deadline of each read: idle time before a message, and the
-// header deadline from its first byte on, however slowly the rest drips in.
+// header deadline from its first byte on, however slowly the rest drips in. Pings
+// do not put off the first message.
 type bounded struct {
 	conn    net.Conn
 	bounds  limits
+	greets  time.Time // until when the first message must be there; zero once it is
 	started bool
 	// seen is the start of the message being read, to answer a bad one; empty
 	// where the message began in the same segment as the one before.
@@ -272,7 +262,11 @@ func (b *bounded) deadline() {
 	if b.started {
 		wait = b.bounds.headerDeadline
 	}
-	_ = b.conn.SetReadDeadline(time.Now().Add(wait))
+	end := time.Now().Add(wait)
+	if !b.greets.IsZero() && b.greets.Before(end) {
+		end = b.greets
+	}
+	_ = b.conn.SetReadDeadline(end)
 }
 
 func (b *bounded) Read(p []byte) (int, error) {

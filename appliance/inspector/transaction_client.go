@@ -26,6 +26,9 @@ type clientTx struct {
 	handler clientHandler
 	final   atomic.Int32
 	timer   transaction.Timer[running]
+	// forget ends the watch over the connection that the request left by; nil where
+	// nobody watches.
+	forget atomic.Pointer[func()]
 
 	mu      sync.Mutex // one response at a time, and none before the request has left
 	machine transaction.Machine
@@ -37,6 +40,17 @@ type clientTx struct {
 // m's topmost Via. Once it has returned nil the handler hears of every response
 // that the machine passes, or of one failure.
 func (t *transactions) request(branch string, m *message.Message, to flow, urgent bool, handler clientHandler) (*clientTx, error) {
+	return t.start(branch, m, to, urgent, handler, false)
+}
+
+// requestOver is request, and has the handler hear at once where the connection ends
+// before an answer has come: nobody will answer then (RFC 3261 section 18.4).
+func (t *transactions) requestOver(branch string, m *message.Message, to flow, urgent bool, handler clientHandler) error {
+	_, err := t.start(branch, m, to, urgent, handler, to.stream != nil)
+	return err
+}
+
+func (t *transactions) start(branch string, m *message.Message, to flow, urgent bool, handler clientHandler, watched bool) (*clientTx, error) {
 	out := written(m)
 	c := &clientTx{table: t, key: clientKey(branch, m.Method), sent: m, flow: to, handler: handler, weight: len(out), wire: out}
 	c.timer.Bind(c)
@@ -54,6 +68,10 @@ func (t *transactions) request(branch string, m *message.Message, to flow, urgen
 	if err := to.send(out, c.lost); err != nil {
 		c.end()
 		return nil, err
+	}
+	if watched {
+		forget := to.stream.watch(c.lost)
+		c.forget.Store(&forget)
 	}
 	now := t.now()
 	c.machine = transaction.Start(c.kind(), to.stream != nil, &t.bounds.timers, now)
@@ -79,8 +97,22 @@ func (t *transactions) client(branch, method string) *clientTx {
 	return t.clients[clientKey(branch, method)]
 }
 
+// cancelled bounds the wait for the end of an INVITE whose CANCEL has left.
+func (t *transactions) cancelled(branch string) {
+	c := t.client(branch, "INVITE")
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := t.now()
+	c.machine.Cancel(now)
+	t.arm(&c.timer, c.machine.Due(), now)
+}
+
 // end implements running.
 func (c *clientTx) end() {
+	c.unwatch()
 	t := c.table
 	t.wheel.Retire(&c.timer)
 	t.mu.Lock()
@@ -88,6 +120,14 @@ func (c *clientTx) end() {
 	if t.clients[c.key] == c {
 		delete(t.clients, c.key)
 		t.weight -= c.weight
+	}
+}
+
+// unwatch ends the watch over the connection: there is an answer, or none is waited
+// for any more.
+func (c *clientTx) unwatch() {
+	if forget := c.forget.Swap(nil); forget != nil {
+		(*forget)()
 	}
 }
 
@@ -146,6 +186,7 @@ func (t *transactions) deliver(c *clientTx, m *message.Message) {
 	defer c.mu.Unlock()
 	now := t.now()
 	do := c.machine.Handle(transaction.Response(m.Status), now)
+	c.unwatch()
 	if do.Has(transaction.Acknowledge) {
 		c.ack = written(acknowledgement(c.sent, m))
 	}

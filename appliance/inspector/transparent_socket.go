@@ -130,15 +130,15 @@ func (d *door) acceptThrough(conn *net.TCPConn) {
 		reset(conn)
 		return
 	}
-	stream := newConnection(conn, d.bounds, d.bounds.queue)
-	stream.transparent, stream.ear = true, d.ear
-	if !d.admit(stream, remote.Addr()) {
+	stream := d.greeting(conn)
+	stream.transparent = true
+	if !d.admit(stream, remote) {
 		d.inside.crowded()
 		reset(conn)
 		return
 	}
 	d.tasks.Go(func() {
-		defer d.dismiss(stream, remote.Addr())
+		defer d.dismiss(stream)
 		d.run(flow{transport: settings.TCP, local: local, remote: remote, stream: stream}, conn)
 	})
 }
@@ -190,7 +190,7 @@ func (d *door) streamInNameOf(local, remote netip.AddrPort) (*connection, error)
 	}
 	stream := newConnection(nil, d.bounds, d.bounds.dialledQueue)
 	stream.transparent, stream.ear = true, d.ear
-	d.streams[stream] = remote.Addr()
+	d.streams[stream] = guest{}
 	d.dialledAs[key] = stream
 	d.tasks.Go(func() {
 		defer d.forgetAs(stream, key)

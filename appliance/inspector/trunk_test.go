@@ -194,6 +194,23 @@ func TestSilentTargetIsLeft(t *testing.T) {
 	first.nothing()
 }
 
+// hasty makes 64*T1 a second or so.
+func hasty(_ *site, _ *settings.Settings, bounds *limits) { bounds.timers.T1 = 20 * time.Millisecond }
+
+// TestSilentTargetFallsSilentAgain: a target that was left says that it is trying, and
+// nothing more, not even to the CANCEL.
+func TestSilentTargetFallsSilentAgain(t *testing.T) {
+	s := newSite(t, pool(settings.UDP, "8 10/0", "9 20/0"), impatient, hasty)
+	pbx, first, second := s.pbx(), s.udp("first", s.host(8)), s.udp("second", s.host(9))
+	pbx.send(pbx.invite(mobile, "falls"))
+	at1, at2 := first.expect("INVITE "), second.expect("INVITE ")
+	first.send(answer(at1, "100 Trying", "late"))
+	first.expect("CANCEL ")
+	second.send(answer(at2, "486 Busy Here", "busy"))
+	pbx.expect("SIP/2.0 486")
+	s.until("no transaction waits", func() bool { return !s.in.txs.busy() })
+}
+
 // TestLastTargetIsWaitedFor: where there is nobody else, silence has Timer B.
 func TestLastTargetIsWaitedFor(t *testing.T) {
 	s := newSite(t, pool(settings.UDP, "8 10/0"), impatient)

@@ -173,6 +173,10 @@ func (i *Inspector) forward(q *request, d *dialog, from int, referTo string) {
 	if q.Method == "INVITE" {
 		_ = tx.respond(100, written(responseTo(q, 100, "Trying", "")))
 	}
+	if q.Method == "BYE" && (err != nil || next.insecure()) {
+		i.endAlone(q, tx, d)
+		return
+	}
 	if err != nil {
 		i.reply(q, tx, 480, "Temporarily Unavailable", nil)
 		return
@@ -198,6 +202,13 @@ func (i *Inspector) forward(q *request, d *dialog, from int, referTo string) {
 		what.timing = timed(out)
 	}
 	i.send(q, tx, out, next.flow, branch, urgent, what)
+}
+
+// endAlone takes a BYE that has no way to the other side. The call is over all the
+// same: refused, its sender would be gone and the call would count on.
+func (i *Inspector) endAlone(q *request, tx *serverTx, d *dialog) {
+	i.reply(q, tx, 200, "OK", nil)
+	i.hangUp(d, q.at)
 }
 
 // across learns what the request says of its sender and returns the way to the

@@ -296,6 +296,14 @@ func (m *Machine) unlessReliable(d time.Duration) time.Duration {
 	return d
 }
 
+// Cancel gives an INVITE that was cancelled 64*T1 to end in: nobody has to answer
+// it (RFC 3261 section 9.1). Its user hears that none did, as of Timer B.
+func (m *Machine) Cancel(now time.Duration) {
+	if m.kind == ClientInvite && m.state == Proceeding {
+		m.end = min(m.end, now+m.timers.patience())
+	}
+}
+
 // Tick acts on the timers that have run out by now.
 func (m *Machine) Tick(now time.Duration) Action {
 	switch {

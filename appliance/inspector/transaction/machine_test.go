@@ -189,6 +189,36 @@ func TestLateTickSendsOnce(t *testing.T) {
 	}
 }
 
+// TestCancel: an INVITE that was cancelled waits for 64*T1 and no longer, whatever
+// else is provisional; one that nobody has answered has Timer B, and an answered one
+// is none to cancel.
+func TestCancel(t *testing.T) {
+	timers := Defaults()
+	for _, c := range []struct {
+		kind          Kind
+		before, after Event
+		want          string
+	}{
+		{ClientInvite, Provisional, Provisional, "33s timed out end"},
+		{ClientInvite, Provisional, Success, "32s end"},
+		{ClientInvite, Success, Success, "32s end"},
+		{Client, Provisional, Provisional, "32s timed out end"},
+		{ServerInvite, Provisional, Provisional, ""},
+	} {
+		m := Start(c.kind, true, &timers, 0)
+		m.Handle(c.before, 0)
+		m.Cancel(time.Second)
+		m.Handle(c.after, 0)
+		if got := run(&m); got != c.want {
+			t.Errorf("%v: got %s, want %s", c, got, c.want)
+		}
+	}
+	m := Start(ClientInvite, true, &timers, 0)
+	if m.Cancel(time.Second); m.Due() != 32*time.Second {
+		t.Errorf("without an answer: due %v", m.Due())
+	}
+}
+
 func TestResponse(t *testing.T) {
 	for status, want := range map[int]Event{100: Provisional, 199: Provisional, 200: Success, 299: Success, 300: Failure, 699: Failure} {
 		if got := Response(status); got != want {
