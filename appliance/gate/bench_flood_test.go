@@ -99,12 +99,11 @@ func (f *field) prove(fate func(yard.Counters) uint64) {
 	f.Helper()
 	const packets = 64 * 1000
 	for _, t := range f.targets {
-		before, err := f.Count(t.box)
-		check(f, err)
-		t.send(packets)
-		after, err := f.Count(t.box)
-		check(f, err)
-		got, want := after.Minus(before), uint64(0)
+		got, want := f.burst(t, packets), uint64(0)
+		// A wire whose far end had no time loses frames: on a busy machine once, not always.
+		for try := 1; got.Received < packets && try < 5; try++ {
+			got = f.burst(t, packets)
+		}
 		if t.open {
 			want = packets
 		}
@@ -112,6 +111,17 @@ func (f *field) prove(fate func(yard.Counters) uint64) {
 			f.Fatalf("%s: of %d packets %+v, want %d to pass", t.name, packets, got, want)
 		}
 	}
+}
+
+// burst sends packets at a target, and returns what came of them.
+func (f *field) burst(t *target, packets int) yard.Counters {
+	f.Helper()
+	before, err := f.Count(t.box)
+	check(f, err)
+	t.send(packets)
+	after, err := f.Count(t.box)
+	check(f, err)
+	return after.Minus(before)
 }
 
 // cost is what a target adds to its generator, round by round. The generator
