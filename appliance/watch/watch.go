@@ -345,9 +345,9 @@ func (w *Watch) keepBlocks() {
 	w.writing.Lock() // of two editions the later one is written last
 	defer w.writing.Unlock()
 	data, err := w.engine.KeptBlocks()
-	err = w.kept(keptBlocks, data, err)
+	written := w.kept(keptBlocks, data, err)
 	w.mu.Lock()
-	w.unkept = err != nil
+	w.unkept = !written
 	w.mu.Unlock()
 }
 
@@ -362,7 +362,7 @@ func (w *Watch) keepSnapshot() {
 }
 
 // kept writes, and says once that it can't: everything stays in force from memory.
-func (w *Watch) kept(name string, data []byte, err error) error {
+func (w *Watch) kept(name string, data []byte, err error) (written bool) {
 	if err == nil {
 		err = w.Keeper.Keep(name, data)
 	}
@@ -378,7 +378,7 @@ func (w *Watch) kept(name string, data []byte, err error) error {
 	if err != nil && before == "" {
 		w.trouble(fmt.Sprintf("%s can't be written; limits and blocks are in force from memory until the power goes: %v", name, err))
 	}
-	return err
+	return err == nil
 }
 
 // Trouble returns what keeps the watch from remembering, or "".

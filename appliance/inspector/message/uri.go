@@ -306,7 +306,6 @@ func (u URI) HeaderFields() []Header {
 	return fields
 }
 
-// unescape decodes the %HH of text that escaped has checked, once.
 // Account is the user part as every spelling of one name has it: in small letters,
 // since many registrars tell no case apart, and without escapes where a character
 // needs none (RFC 3261 section 19.1.4 takes the two for the same).
@@ -332,6 +331,7 @@ func (u URI) Account() string {
 	return strings.ToLower(string(out))
 }
 
+// unescape decodes the %HH of text that escaped has checked, once.
 func unescape(s string) string {
 	if strings.IndexByte(s, '%') < 0 {
 		return s
