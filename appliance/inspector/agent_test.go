@@ -51,6 +51,7 @@ type site struct {
 
 	observing Observing // set by a setup
 	memory    []byte    // that the watch begins with, where there is any
+	behaviour Behaviour // nil where no test asks for it
 
 	mu     sync.Mutex
 	events []appliance.Event
@@ -127,7 +128,7 @@ func (s *site) start(set settings.Settings, bounds limits) {
 			s.t.Fatal(err)
 		}
 	}
-	s.in = build(Parts{Rules: s.rules.Load, Keys: s.presentKeys, Report: s.record, Watch: watch, Media: s.media}, bounds, s.now.now)
+	s.in = build(Parts{Rules: s.rules.Load, Keys: s.presentKeys, Report: s.record, Watch: watch, Media: s.media, Behaviour: s.behaviour}, bounds, s.now.now)
 	s.in.observe(s.observing)
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(context.Background())

@@ -60,16 +60,21 @@ func (i *Inspector) heir(sip *rules.SIP, one keptBinding) *binding {
 	if err != nil || contact.Scheme != "sip" && contact.Scheme != "sips" || partyOf(sip, one.Remote).side == stranger {
 		return nil
 	}
-	by, found := i.door.answering(one.Local, one.Remote)
+	by, found := i.door.listening(one.Local, one.Remote)
+	if partyOf(sip, one.Local).side == outside { // it spoke to a provider, and was intercepted
+		var err error
+		by, found, err = i.door.inNameOf(settings.UDP, one.Local, one.Remote)
+		found = found && err == nil && by.local == one.Local
+	}
 	if !found {
 		return nil
 	}
 	return &binding{alias: one.Alias, account: one.Account, contact: contact, plain: one.Plain, flow: by, expires: one.Expires}
 }
 
-// answering is the flow to a neighbour that a datagram from it to local would have
-// come by.
-func (d *door) answering(local, remote netip.AddrPort) (flow, bool) {
+// listening is the flow to a neighbour that a datagram from it to a listening address
+// would have come by.
+func (d *door) listening(local, remote netip.AddrPort) (flow, bool) {
 	for _, socket := range d.sockets {
 		bound := socket.bound
 		// An address that DHCP brings may be later than the start.
@@ -78,6 +83,5 @@ func (d *door) answering(local, remote netip.AddrPort) (flow, bool) {
 			return flow{transport: settings.UDP, local: local, remote: remote, socket: socket}, true
 		}
 	}
-	to, found, err := d.inNameOf(settings.UDP, local, remote)
-	return to, found && err == nil && to.local == local
+	return flow{}, false
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/ringfence/ringfence/appliance/audit"
 	"github.com/ringfence/ringfence/appliance/fraud"
 	"github.com/ringfence/ringfence/appliance/rules"
+	"github.com/ringfence/ringfence/appliance/settings"
 )
 
 // ledger is a behaviour engine that only counts who is up.
@@ -16,6 +17,13 @@ type ledger struct {
 	site  *site
 	up    map[string]bool
 	named []string // accounts of the attempts, and what else they claim
+}
+
+// counted is a site whose calls a ledger counts.
+func counted(t *testing.T, setups ...setup) (*site, *ledger) {
+	l := &ledger{up: map[string]bool{}}
+	s := newSite(t, append(setups, func(s *site, _ *settings.Settings, _ *limits) { l.site, s.behaviour = s, l })...)
+	return s, l
 }
 
 func (l *ledger) Begin(a rules.Attempt) rules.Ruling {
@@ -40,9 +48,7 @@ func (l *ledger) Accepted(account string, _ audit.Digest) {}
 // TestCallsEndWithTheInspector: what goes on when the listeners change is up for
 // nobody any more, and its record says so.
 func TestCallsEndWithTheInspector(t *testing.T) {
-	s := newSite(t)
-	l := &ledger{site: s, up: map[string]bool{}}
-	s.in.behaviour, s.in.calls.behaviour = l, l
+	s, l := counted(t)
 	pbx, itsp := s.pbx(), s.itsp()
 	establish(pbx, itsp, mobile, "up")
 	s.stop()
@@ -58,16 +64,16 @@ func TestCallsEndWithTheInspector(t *testing.T) {
 
 // TestSpellingsOfAnAccount: a toll-block of 201 holds for whoever writes it another way.
 func TestSpellingsOfAnAccount(t *testing.T) {
-	s := newSite(t, withoutPBX)
-	l := &ledger{site: s, up: map[string]bool{}}
-	s.in.behaviour, s.in.calls.behaviour = l, l
+	s, l := counted(t, withoutPBX)
 	registrarAgent(s, s.itsp(), "right")
 	for n, spelling := range []string{"anna", "Anna", "%61nna", "ANN%41"} {
 		phone := s.udp("phone", s.host(byte(4+n)))
 		if got := phone.enrol(spelling, domain, "right"); !strings.HasPrefix(startOf(got), "SIP/2.0 200") {
 			t.Fatalf("%s: %s", spelling, got)
 		}
+		s.mu.Lock()
 		l.named = nil
+		s.mu.Unlock()
 		phone.send(phone.invite("sip:0011252615550148@"+domain, "call"+string(rune('a'+n))))
 		phone.expect("SIP/2.0 403")
 		s.mu.Lock()
