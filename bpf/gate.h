@@ -351,7 +351,7 @@ struct drop {
 /*
  * What the daemon tells the gate outside any generation. Interfaces that are
  * exempt are not ours to guard, though their driver shares one program among
- * all its ports (mtk_eth_soc): drops there are undone.
+ * all its ports: drops there are undone.
  */
 #define EXEMPT 8
 #define FAR_BITS 12

@@ -116,10 +116,7 @@ func (m *Mistakes) MoneyLimits(field string, raw []RawMoneyLimit) []fraud.Limit 
 		if one.Of == "site" && one.Name != "" {
 			m.Add(at+".name", "there is one site: leave the name out")
 		}
-		amount, err := fraud.ParseMoney(one.Amount)
-		if err != nil || amount > maxMoney {
-			m.Add(at+".amount", `want an amount like "50" or "12.50", at most %s`, maxMoney)
-		}
+		amount := m.money(at+".amount", one.Amount)
 		limit := fraud.Limit{Kind: fraud.Kind(max(kind, 0)), Name: m.Text(at+".name", one.Name, MaxName), Per: fraud.Period(max(per, 0)), Amount: amount}
 		if slices.ContainsFunc(out, func(other fraud.Limit) bool { return sameLimit(other, limit) }) {
 			m.Add(at, "the same limit is given twice")

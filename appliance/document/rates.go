@@ -2,7 +2,6 @@ package document
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/ringfence/ringfence/appliance/fraud"
@@ -28,7 +27,7 @@ func (m *Mistakes) Rates(field string, raw *RawRates) fraud.Deck {
 	if raw == nil {
 		return fraud.Deck{}
 	}
-	if len(raw.Currency) != 3 || strings.Trim(raw.Currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+	if !fraud.IsCurrency(raw.Currency) {
 		m.Add(field+".currency", "want three letters, like AUD")
 	}
 	if len(raw.Prefixes) == 0 {

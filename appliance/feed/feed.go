@@ -1,7 +1,8 @@
 // Package feed reads deny feeds: lists of the networks of scanners, botnets and
 // hotspots, as others publish them. It owns what a feed may look like and what
 // it comes down to: ranges of addresses, and the form in which the box keeps
-// them.
+// them. Of the registries' statistics it also makes an Atlas, which denies nobody
+// and only tells the country of an address.
 //
 // A feed comes from outside and nobody looks at it before it cuts off networks,
 // so it is read whole or refused whole, and the refusal names the first line

@@ -88,6 +88,11 @@ func worst() (rates [len(classNames)]Tariff) {
 	return rates
 }
 
+// IsCurrency reports whether a code is written as ISO 4217 has them: three capitals.
+func IsCurrency(code string) bool {
+	return len(code) == 3 && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+}
+
 // NewDeck returns a deck without a prefix, of a currency of its own.
 func NewDeck(currency string) Deck { return Deck{Currency: currency, fallback: worst()} }
 

@@ -79,17 +79,23 @@ func TestAuditTamper(t *testing.T) {
 	}
 }
 
-// TestAuditPowerCut: half a line is no line, and the next one follows the last
-// whole one.
-func TestAuditPowerCut(t *testing.T) {
-	dir := t.TempDir()
+// twoLines leaves a log of two lines in a folder.
+func twoLines(t *testing.T) (dir, path string) {
+	t.Helper()
+	dir = t.TempDir()
 	s := openAt(t, dir)
 	note(t, s, "one")
 	note(t, s, "two")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, chainFile)
+	return dir, filepath.Join(dir, chainFile)
+}
+
+// TestAuditPowerCut: half a line is no line, and the next one follows the last
+// whole one.
+func TestAuditPowerCut(t *testing.T) {
+	dir, path := twoLines(t)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +103,7 @@ func TestAuditPowerCut(t *testing.T) {
 	if err := os.WriteFile(path, data[:len(data)-20], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s = openAt(t, dir)
+	s := openAt(t, dir)
 	note(t, s, "three")
 	lines, broken, err := s.Audits(0, 10)
 	if err != nil || broken != "" || len(lines) != 2 || lines[1].Message != "three" || lines[1].Seq != 2 {
@@ -166,21 +172,14 @@ func TestAuditDamage(t *testing.T) {
 // TestAuditDamageAfterATurn: the file before goes on to be shown, and the numbers
 // never fall.
 func TestAuditDamageAfterATurn(t *testing.T) {
-	dir := t.TempDir()
-	s := openAt(t, dir)
-	note(t, s, "one")
-	note(t, s, "two")
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, chainFile)
+	dir, path := twoLines(t)
 	if err := os.Rename(path, filepath.Join(dir, chainPrevious)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, []byte("worn out"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s = openAt(t, dir)
+	s := openAt(t, dir)
 	note(t, s, "three")
 	lines, broken, err := s.Audits(0, 10)
 	if err != nil || len(lines) != 3 || lines[2].Seq != 3 || !strings.Contains(broken, "line 3 begins a new chain") {

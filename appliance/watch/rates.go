@@ -11,7 +11,7 @@ import (
 
 // SetRates imports a rate deck from CSV and puts it in force, or changes nothing.
 func (w *Watch) SetRates(data []byte, currency string) (rates int, err error) {
-	if len(currency) != 3 || strings.Trim(currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+	if !fraud.IsCurrency(currency) {
 		return 0, &appliance.Error{Code: appliance.CodeInvalid, Field: "currency", Message: "want three letters, like AUD"}
 	}
 	if !w.Rules().OwnRates() {
