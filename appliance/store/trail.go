@@ -82,11 +82,11 @@ func selectCalls(filter appliance.CallFilter) (statement string, args []any) {
 	}
 	if filter.Number != "" {
 		n := len(filter.Number)
-		where.add("(substr(number, 1, ?) = ? OR substr(number, 1, ?) = '+' || ?)", n, filter.Number, n+1, filter.Number)
+		where.add("(substr("+numberOf+", 1, ?) = ? OR substr("+numberOf+", 1, ?) = '+' || ?)", n, filter.Number, n+1, filter.Number)
 	}
 	if filter.Account != "" {
 		// "101" is that of every registrar: 'A' follows '@'.
-		where.add("(account = ? OR account >= ? AND account < ?)", filter.Account, filter.Account+"@", filter.Account+"A")
+		where.add("("+accountOf+" = ? OR "+accountOf+" >= ? AND "+accountOf+" < ?)", filter.Account, filter.Account+"@", filter.Account+"A")
 	}
 	trail := "NULL"
 	if filter.Trail {
