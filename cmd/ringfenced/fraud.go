@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,22 +20,34 @@ import (
 	"github.com/ringfence/ringfence/appliance/watch"
 )
 
-// bothClocks reads the calendar and the clock that nobody can set.
+// bothClocks reads the calendar and the clock that nobody can set: CLOCK_BOOTTIME,
+// which goes on over restarts of the daemon and while the machine sleeps. Asking the
+// kernel for it is a system call: it is asked once a second, and Go's own clock, which
+// runs as fast, says what has passed since.
 func bothClocks(now func() time.Time) func() fraud.Moment {
-	begun := time.Now()
-	var at unix.Timespec
-	offset := time.Duration(0)
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &at); err == nil {
-		offset = time.Duration(at.Nano())
+	type reading struct {
+		up time.Duration
+		at time.Time
 	}
+	read := func(before reading) *reading {
+		var up unix.Timespec
+		at := time.Now()
+		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil { // the kernel has no such clock
+			return &reading{before.up + at.Sub(before.at), at}
+		}
+		return &reading{time.Duration(up.Nano()), at}
+	}
+	var last atomic.Pointer[reading]
+	last.Store(read(reading{at: time.Now()}))
 	return func() fraud.Moment {
-		up := offset + time.Since(begun) // where the kernel has no such clock
-		var at unix.Timespec
-		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &at); err == nil {
-			up = time.Duration(at.Nano())
+		is := last.Load()
+		passed := time.Since(is.at)
+		if passed >= time.Second {
+			is, passed = read(*is), 0
+			last.Store(is)
 		}
 		// Without its monotonic part, which would hide that the calendar was set.
-		return fraud.Moment{Wall: now().Round(0), Up: up}
+		return fraud.Moment{Wall: now().Round(0), Up: is.up + passed}
 	}
 }
 
