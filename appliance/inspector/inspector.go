@@ -98,7 +98,7 @@ func build(parts Parts, bounds limits, now func() time.Time) *Inspector {
 	i.bindings = newBindings(bounds)
 	i.past = newPast(bounds)
 	i.behaviour = parts.Behaviour
-	i.calls = newCalls(report, i.ring)
+	i.calls = newCalls(report, i.ring, bounds)
 	i.calls.behaviour, i.calls.current = parts.Behaviour, current
 	i.trunks = newTrunks(report)
 	i.cuts.all = make(map[*cut]struct{})

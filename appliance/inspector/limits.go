@@ -20,6 +20,9 @@ type limits struct {
 	numbers      int // of this site, learned from the calls that it answered
 	contacts     int // Contacts of one REGISTER, and bindings of one address of record
 
+	accountRecords quota // of refused calls, for each account at each source
+	sourceRecords  quota // and for all of them together
+
 	salvages          int // BYEs of calls that are not known, in all, that wait for their answer
 	salvagesPerSource int
 
@@ -75,6 +78,10 @@ func defaultLimits() limits {
 		attempts:     4096,
 		numbers:      4096,
 		contacts:     10,
+
+		// A weekend of it is less than the records hold.
+		accountRecords: quota{500, 10 * time.Second},
+		sourceRecords:  quota{5000, 5 * time.Second},
 
 		salvages:          256,
 		salvagesPerSource: 64, // the PBX and trunks end the calls of many at once

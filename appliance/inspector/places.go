@@ -22,15 +22,20 @@ type guest struct {
 
 var errEvicted = errors.New("its place was needed, and it had never carried a message")
 
-// place implements visitors. Of the WAN one attacker holds a whole /64, while the
-// LAN is often one, where each address is one telephone.
+// place implements visitors.
 func (i *Inspector) place(remote netip.AddrPort) (block netip.Prefix, kept bool) {
-	who, addr := partyOf(i.current().Topology(), remote), remote.Addr().WithZone("")
-	block = guard.Block(addr)
-	if who.side == inside && !who.remote {
-		block = netip.PrefixFrom(addr, addr.BitLen())
+	who := partyOf(i.current().Topology(), remote)
+	return who.block(remote.Addr()), who.pbx || who.side == outside
+}
+
+// block is what counts as one source. Of the WAN one attacker holds a whole /64, while
+// the LAN is often one, where each address is one telephone.
+func (p party) block(addr netip.Addr) netip.Prefix {
+	addr = addr.WithZone("")
+	if p.side == inside && !p.remote {
+		return netip.PrefixFrom(addr, addr.BitLen())
 	}
-	return block, who.pbx || who.side == outside
+	return guard.Block(addr)
 }
 
 // admit enters an accepted connection into the table where there is room, in all

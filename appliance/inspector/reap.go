@@ -46,5 +46,8 @@ func (i *Inspector) sweep(now time.Time) {
 	i.media.renew(now)
 	i.watch.accounts.expire(now)
 	i.ring.sweep()
+	for _, omitted := range i.calls.evidence.omissions(now) {
+		i.report(omitted)
+	}
 	i.txs.shed(time.Now())
 }

@@ -35,14 +35,15 @@ type calls struct {
 	firmware  string
 	behaviour Behaviour // nil where there is none
 	current   func() *rules.Rules
+	evidence  *evidence
 
 	mu       sync.Mutex
 	all      map[string]*call
 	attempts attempts
 }
 
-func newCalls(report func(appliance.Event), ring *ring) *calls {
-	return &calls{report: report, ring: ring, all: make(map[string]*call), attempts: newAttempts()}
+func newCalls(report func(appliance.Event), ring *ring, bounds limits) *calls {
+	return &calls{report: report, ring: ring, evidence: newEvidence(bounds), all: make(map[string]*call), attempts: newAttempts()}
 }
 
 // recordOf writes what was decided on q. Of what was dialled it keeps no password
@@ -80,7 +81,8 @@ func (s *calls) place(q *request, record *appliance.Call) {
 	s.attempts.join(s.attempts.key(q.CallID(), q.fromTag), record)
 }
 
-// refused reports an attempt that ended where it began.
+// refused reports an attempt that ended where it began, where there is room for its
+// record.
 func (s *calls) refused(q *request, record appliance.Call, status int) {
 	record.End, record.Status = q.at, status
 	s.stamp(&record)
@@ -90,6 +92,11 @@ func (s *calls) refused(q *request, record appliance.Call, status int) {
 		s.mu.Unlock()
 	}
 	s.over(&record)
+	kept := s.evidence.keeps(q.from.remote, q.who.block(q.from.remote.Addr()), placedBy(q, &record), q.at)
+	if !kept {
+		s.ring.forget(record.CallID)
+		return
+	}
 	s.ring.settled(record.CallID, false)
 	s.tell(q.from.remote, record, q.at)
 }

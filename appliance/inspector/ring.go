@@ -62,6 +62,9 @@ const (
 	trackOverhead = 320
 )
 
+// usualMessages is how many messages a refused call has: INVITE, refusal, ACK.
+const usualMessages = 3
+
 // lookBack is among how many of the last messages a repeat is looked for: in that
 // time a request is answered.
 const lookBack = 6
@@ -133,7 +136,7 @@ func (t *track) repeated(by flow, sent bool, wire []byte, now time.Time) bool {
 }
 
 func (r *ring) beginLocked(callID string) *track {
-	t := &track{callID: strings.Clone(callID), bytes: trackOverhead + len(callID)}
+	t := &track{callID: strings.Clone(callID), bytes: trackOverhead + len(callID), kept: make([]crossing, 0, usualMessages)}
 	r.all[t.callID] = t
 	r.bytes += t.bytes
 	r.moveLocked(t, &r.loose)
@@ -142,7 +145,11 @@ func (r *ring) beginLocked(callID string) *track {
 
 // moveLocked makes t the youngest of a list.
 func (r *ring) moveLocked(t *track, to *list.List) {
-	if t.place != nil {
+	switch {
+	case t.in == to:
+		to.MoveToBack(t.place)
+		return
+	case t.in != nil:
 		t.in.Remove(t.place)
 	}
 	t.in, t.place = to, to.PushBack(t)
@@ -215,6 +222,16 @@ func (r *ring) settled(callID string, well bool) {
 	defer r.mu.Unlock()
 	if t := r.all[callID]; t != nil {
 		r.settleLocked(t, well)
+	}
+}
+
+// forget lets go of what is kept of a request that nobody will ask about, unless
+// another call under its Call-ID has something to say.
+func (r *ring) forget(callID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.all[callID]; t != nil && t.open == 0 && !t.keep {
+		r.dropLocked(t)
 	}
 }
 
