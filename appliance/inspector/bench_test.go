@@ -12,7 +12,7 @@ func BenchmarkInvite(b *testing.B) {
 	benchmarkInvite(b, mobile)
 }
 
-// BenchmarkRefusal takes an INVITE to its 403.
+// BenchmarkRefusal takes an INVITE to its 403, and the ACK to that.
 func BenchmarkRefusal(b *testing.B) {
 	benchmarkInvite(b, "sip:0011252615550148@sip.itsp.example")
 }
@@ -20,13 +20,20 @@ func BenchmarkRefusal(b *testing.B) {
 func benchmarkInvite(b *testing.B, uri string) {
 	s := newSite(b)
 	a := s.agent("pbx", s.pbxAt)
-	text := a.wire(a.invite(uri, "bench"))
+	invite := a.wire(a.invite(uri, "bench"))
+	head, _, _ := strings.Cut(invite, "Content-Type")
+	texts := []string{invite}
+	if uri != mobile {
+		texts = append(texts, strings.ReplaceAll(head, "INVITE", "ACK")+"Content-Length: 0\r\n\r\n")
+	}
 	from := flow{transport: "udp", local: s.box, remote: s.pbxAt, socket: s.in.door.sockets[0]}
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
 		n++
-		s.in.receive(from, []byte(strings.ReplaceAll(text, "bench", fmt.Sprintf("bench%d", n))))
+		for _, text := range texts {
+			s.in.receive(from, []byte(strings.ReplaceAll(text, "bench", fmt.Sprintf("bench%d", n))))
+		}
 		if n%1000 == 0 {
 			b.StopTimer()
 			s.in.txs.close()

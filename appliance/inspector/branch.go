@@ -52,8 +52,11 @@ func (b branches) stateless(r *request) string {
 // looped reports whether r has been through this box already.
 func (b branches) looped(r *request) bool {
 	var want string
-	for _, text := range r.All("Via") {
-		_, rest, found := strings.Cut(text, ";branch="+message.MagicCookie+".")
+	for n := range r.Headers {
+		if r.Headers[n].Name != "Via" {
+			continue
+		}
+		_, rest, found := strings.Cut(r.Headers[n].Value, ";branch="+message.MagicCookie+".")
 		if !found {
 			continue
 		}
@@ -79,6 +82,14 @@ func randomID(n int) string {
 
 // stableID spells the first n bytes of a SHA-256 over parts.
 func stableID(n int, parts ...string) string {
-	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	var buf [2 * usualKey]byte // on the stack
+	text := buf[:0]
+	for k, part := range parts {
+		if k > 0 {
+			text = append(text, 0)
+		}
+		text = append(text, part...)
+	}
+	sum := sha256.Sum256(text)
 	return lowerBase32.EncodeToString(sum[:n])
 }

@@ -1,7 +1,6 @@
 package inspector
 
 import (
-	"net/netip"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -238,19 +237,9 @@ func outgoingRequest(r *request, uri string, to flow, branch string, routes, rec
 // incomingVias returns the Vias of a request as a response to it must carry
 // them: received and rport are added to the topmost (RFC 3261 section 18.2.1,
 // RFC 3581 section 4).
-func incomingVias(m *message.Message, top message.Via, remote netip.AddrPort) []string {
-	vias := m.All("Via")
-	_, wantsPort := top.RPort()
-	if source := remote.Addr().String(); wantsPort || top.Host != source {
-		if remote.Addr().Zone() != "" {
-			source = remote.Addr().WithZone("").String()
-		}
-		top.Params = top.Params.Set("received", source)
-	}
-	if wantsPort {
-		top.Params = top.Params.Set("rport", strconv.Itoa(int(remote.Port())))
-	}
-	vias[0] = top.String()
+func (q *request) incomingVias() []string {
+	vias := q.All("Via")
+	vias[0] = q.via.Returned(q.source, q.from.remote.Port())
 	return vias
 }
 

@@ -181,13 +181,33 @@ func (i *Inspector) receive(from flow, data []byte) {
 	if message.Keepalive(data) {
 		return
 	}
+	if i.absorbed(from, data) {
+		return
+	}
 	m, err := message.Parse(inUTF8(data))
 	if err != nil {
 		i.malformed(from, who, data, err)
 		return
 	}
-	i.door.ear.received(from, m, data)
+	i.door.ear.received(from, m.CallID(), opens(m), data)
 	i.handle(m, from, who, in, sip)
+}
+
+// absorbed takes the ACK to a refusal, which ends here, by its topmost Via alone:
+// whoever is refused costs no second reading of a whole message. Every other
+// datagram is left to be read.
+func (i *Inspector) absorbed(from flow, data []byte) bool {
+	via, ok := message.AckHop(data)
+	if !ok || !strings.HasPrefix(via.Branch(), message.MagicCookie) {
+		return false
+	}
+	var buf [usualKey]byte // on the stack
+	tx := i.txs.invited(appendKey(buf[:0], via, from, "INVITE"))
+	if tx == nil || !tx.acknowledged() {
+		return false
+	}
+	i.door.ear.received(from, string(callIDIn(tx.answer())), false, data)
+	return true
 }
 
 // received handles one message from a TCP connection, whose source is asked for

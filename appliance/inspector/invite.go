@@ -24,7 +24,10 @@ func (i *Inspector) invite(q *request) {
 	if i.screened(q, urgent) || i.turnedAway(q, urgent) {
 		return
 	}
-	if !urgent {
+	// Whoever calls a number that is blocked hears so, and it is recorded, whatever else
+	// is wrong with his message: that is looked at where the call may pass.
+	blocked := said.Verdict != appliance.Allow && !i.outsized(q.Message)
+	if !urgent && !blocked {
 		if no, bad := i.unfit(q); bad {
 			i.refuse(q, no)
 			return
@@ -47,6 +50,12 @@ func (i *Inspector) invite(q *request) {
 	if said.Verdict != appliance.Allow {
 		i.turnAway(q, tx, record)
 		return
+	}
+	if blocked { // and released
+		if no, bad := i.unfit(q); bad {
+			i.refuseCall(q, tx, record, no)
+			return
+		}
 	}
 	if direction == appliance.Outbound {
 		i.alarm(q, said)
@@ -116,14 +125,19 @@ func (i *Inspector) turnAway(q *request, tx *serverTx, record appliance.Call) {
 	i.reply(q, tx, status, phrase, headers)
 }
 
+// refuseCall refuses a request that was let pass, for another reason.
+func (i *Inspector) refuseCall(q *request, tx *serverTx, record appliance.Call, no refusal) {
+	i.tallies.count(no.reason)
+	record.Verdict, record.Reason = appliance.Block, no.reason
+	i.calls.refused(q, record, no.status)
+	i.reply(q, tx, no.status, no.phrase, no.headers)
+}
+
 // connect sends an allowed INVITE on.
 func (i *Inspector) connect(q *request, tx *serverTx, record appliance.Call, said rules.Decision, urgent bool, what *try) {
 	ways, no := i.ways(q, said)
 	if no.status != 0 {
-		i.tallies.count(no.reason)
-		record.Verdict, record.Reason = appliance.Block, no.reason
-		i.calls.refused(q, record, no.status)
-		i.reply(q, tx, no.status, no.phrase, no.headers)
+		i.refuseCall(q, tx, record, no)
 		return
 	}
 	// Whoever is refused hears so at once: only a call that is let on takes longer than

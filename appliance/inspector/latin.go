@@ -10,6 +10,9 @@ import (
 // is no UTF-8 is read as Latin-1, but for its control characters, which become
 // "?". The body is left as it is.
 func inUTF8(data []byte) []byte {
+	if utf8.Valid(data) {
+		return data
+	}
 	end := bytes.Index(data, []byte("\r\n\r\n"))
 	if end < 0 {
 		end = len(data)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"hash/maphash"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -73,9 +72,8 @@ func (p *past) key(parts ...string) uint64 {
 // Call-ID and From tag, or else from what the same caller dialled last. What comes
 // after an answer grew from nothing.
 func (p *past) note(q *request, dialled string) (now *try, overlap bool) {
-	source := q.from.remote.Addr().String()
-	attempt := p.key("attempt", q.CallID(), q.fromTag, source)
-	caller := p.key("caller", q.fromAddr.URI.User, source)
+	attempt := p.key("attempt", q.source, q.CallID(), q.fromTag)
+	caller := p.key("caller", q.source, q.fromAddr.URI.User)
 	now = &try{dialled: strings.Clone(dialled), at: q.at}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,7 +102,7 @@ func (p *past) answered(t *try) {
 func (p *past) arrived(q *request, to netip.Addr, c *call) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, key := range p.signs(q, to) {
+	for _, key := range p.signs(q, to.WithZone("").String()) {
 		if key != 0 {
 			p.arrivals.put(key, c, p.bounds.attempts)
 		}
@@ -113,14 +111,13 @@ func (p *past) arrived(q *request, to netip.Addr, c *call) {
 
 // signs are what a forwarded call has in common with the one that it carries on:
 // the caller, or the media. One that is not there is 0.
-func (p *past) signs(q *request, at netip.Addr) [2]uint64 {
+func (p *past) signs(q *request, place string) [2]uint64 {
 	var signs [2]uint64
-	place := at.String()
 	if user := q.fromAddr.URI.User; user != "" && !strings.EqualFold(user, "anonymous") {
 		signs[0] = p.key("from", place, user)
 	}
 	if media := p.mediaOf(q.Body); media != 0 {
-		signs[1] = p.key("media", place, strconv.FormatUint(media, 16))
+		signs[1] = p.key("media", place) ^ media
 	}
 	return signs
 }
@@ -155,7 +152,7 @@ func (p *past) forwarded(q *request) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, key := range p.signs(q, q.from.remote.Addr()) {
+	for _, key := range p.signs(q, q.source) {
 		if c := p.arrivals.all[key]; c != nil && c.upUntil(q.at.Add(-p.bounds.beside)) {
 			return true
 		}

@@ -52,7 +52,7 @@ func recordOf(q *request, dialled message.URI, use rules.Use, direction applianc
 	dialled.Password, dialled.Headers = "", ""
 	return appliance.Call{
 		ID: randomID(5), CallID: strings.Clone(q.CallID()), Direction: direction, Use: string(use), Start: q.at,
-		From: strings.Clone(q.fromAddr.URI.User), Source: q.from.remote.String(), Account: q.caller.account, Attribution: q.caller.by, Dialled: strings.Clone(dialled.String()),
+		From: strings.Clone(q.fromAddr.URI.User), Source: q.from.remote.String(), Account: q.caller.account, Attribution: q.caller.by, Dialled: dialled.String(),
 		Number: said.Number, Label: said.Label, Trunk: said.Trunk, Verdict: said.Verdict,
 		Reason: said.Reason, Rule: said.Rule, List: said.List, Why: said.Why, Trail: trailOf(q.rules, said),
 	}

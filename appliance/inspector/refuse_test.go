@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/ringfence/ringfence/appliance"
+	"github.com/ringfence/ringfence/appliance/inspector/message"
+	"github.com/ringfence/ringfence/appliance/inspector/transaction"
+	"github.com/ringfence/ringfence/appliance/rules"
 	"github.com/ringfence/ringfence/appliance/settings"
 )
 
@@ -74,6 +77,69 @@ func ackTo(refusal string, a *agent, uri string) string {
 	cseq, _, _ := strings.Cut(get(refusal, "CSeq"), " ")
 	return strings.Join([]string{"ACK " + uri + " SIP/2.0", "Via: " + via, "From: " + get(refusal, "From"),
 		"To: " + get(refusal, "To"), "Call-ID: " + get(refusal, "Call-ID"), "CSeq: " + cseq + " ACK"}, "\n")
+}
+
+// TestRefusalEndsWithItsACK: the ACK to a refusal is known by its topmost Via and the
+// address that it comes from, in whatever form it is written. No other ends it.
+func TestRefusalEndsWithItsACK(t *testing.T) {
+	s := newSite(t)
+	pbx, other := s.pbx(), s.udp("phone", s.host(4))
+	for n, spelling := range []func(string) string{
+		func(ack string) string { return ack },
+		func(ack string) string { return strings.Replace(ack, "Via: ", "v :  ", 1) },
+		func(ack string) string { return strings.Replace(ack, "Via: ", "Max-Forwards: 70\nVia: ", 1) },
+	} {
+		id := fmt.Sprintf("ended%d", n)
+		pbx.send(pbx.invite(forbidden, id))
+		ack := ackTo(pbx.expect("SIP/2.0 403"), pbx, forbidden)
+		state := func() transaction.State {
+			pbx.ping()
+			other.ping()
+			via := message.Via{Host: pbx.at.Addr().String(), Port: pbx.at.Port(), Params: message.Params(";branch=z9hG4bK-inv-" + id)}
+			tx := s.in.txs.invited(appendKey(nil, via, flow{remote: pbx.at}, "INVITE"))
+			tx.mu.Lock()
+			defer tx.mu.Unlock()
+			return tx.machine.State()
+		}
+		other.send(spelling(ack))
+		pbx.send(spelling(strings.Replace(ack, ";branch=z9hG4bK-inv-", ";branch=z9hG4bK-", 1)))
+		pbx.send(spelling(strings.Replace(ack, "ACK ", "ACKS ", 1)))
+		if got := state(); got != transaction.Completed {
+			t.Errorf("%d: an ACK of somebody else's led to %v", n, got)
+		}
+		pbx.send(spelling(ack))
+		if got := state(); got != transaction.Confirmed {
+			t.Errorf("%d: its ACK led to %v", n, got)
+		}
+	}
+	if got := s.tally(appliance.ReasonUnknownDialog); got != 6 {
+		t.Errorf("%d ACKs belonged to nothing, want 6", got)
+	}
+}
+
+// lenient is a behaviour engine that lets everything pass.
+type lenient struct{ Behaviour }
+
+func (lenient) Begin(rules.Attempt) rules.Ruling {
+	return rules.Ruling{Verdict: appliance.Allow, Reason: appliance.ReasonReleased}
+}
+func (lenient) Ended(string, bool) {}
+
+// TestReleasedCallMustBeFit: what is wrong with a message is not looked at where its
+// number is blocked anyway. Where the number is released, it is.
+func TestReleasedCallMustBeFit(t *testing.T) {
+	s := newSite(t, func(s *site, _ *settings.Settings, _ *limits) { s.behaviour = lenient{} })
+	pbx, itsp := s.pbx(), s.itsp()
+	unfit := strings.Replace(pbx.invite(forbidden, "unfit"), "Content-Type: application/sdp", "Content-Type: application/resource-lists+xml", 1)
+	pbx.send(unfit)
+	pbx.send(ackTo(pbx.expect("SIP/2.0 415"), pbx, forbidden))
+	itsp.nothing()
+	if record := s.call("it is recorded", func(c appliance.Call) bool { return c.CallID == "unfit" }); record.Verdict != appliance.Block ||
+		record.Reason != appliance.ReasonBody || record.Status != 415 {
+		t.Errorf("record %+v", record)
+	}
+	pbx.send(pbx.invite(forbidden, "fit"))
+	itsp.expect("INVITE ")
 }
 
 func TestRefusalStatusBySetting(t *testing.T) {

@@ -21,6 +21,7 @@ type request struct {
 	sip   *rules.SIP
 	at    time.Time
 
+	source           string // the sender's address, without port and zone
 	uri              message.URI
 	via              message.Via // topmost, as received
 	vias             []string    // every Via, as a response must carry them
@@ -28,7 +29,7 @@ type request struct {
 	fromAddr, toAddr message.NameAddr
 	fromTag, toTag   string
 	hops             int    // Max-Forwards
-	name             string // of its transactions: see key
+	own              string // the key of its own transaction: see key
 
 	caller caller // who sends it, of what is recorded as a call
 }
@@ -38,6 +39,7 @@ type request struct {
 // differently.
 func read(m *message.Message, from flow, who party, r *rules.Rules, sip *rules.SIP, at time.Time) (*request, error) {
 	q := &request{Message: m, from: from, back: from, who: who, rules: r, sip: sip, at: at}
+	q.source = from.remote.Addr().WithZone("").String()
 	var err error
 	if q.uri, err = m.RequestURI(); err != nil {
 		return nil, err
@@ -59,10 +61,10 @@ func read(m *message.Message, from flow, who party, r *rules.Rules, sip *rules.S
 	}
 	q.fromTag, q.toTag = q.fromAddr.Tag(), q.toAddr.Tag()
 	if m.Method != "ACK" { // nothing answers it: see ack
-		q.vias = incomingVias(m, q.via, from.remote)
+		q.vias = q.incomingVias()
 	}
 	q.back.remote = replyAddress(q.via, from)
-	q.name = q.transaction()
+	q.own = q.transaction()
 	return q, nil
 }
 
@@ -95,23 +97,33 @@ func (i *Inspector) outsized(m *message.Message) bool {
 // defaultPort is SIP's over UDP and TCP (RFC 3261 section 19.1.2).
 const defaultPort = 5060
 
-// key names the server transaction (RFC 3261 section 17.2.3). The sender's
-// address is part of it, beside what it calls itself: what one neighbour opened, no other may acknowledge or
-// cancel.
-func (q *request) key(method string) string { return q.name + method }
+// key names the server transaction of a method (RFC 3261 section 17.2.3): an INVITE,
+// its ACK and its CANCEL share all of it but that. The sender's address is part of
+// it, beside what it calls itself: what one neighbour opened, no other may
+// acknowledge or cancel.
+func (q *request) key(method string) string {
+	if method == q.Method {
+		return q.own
+	}
+	return strings.TrimSuffix(q.own, q.Method) + method
+}
 
-// transaction returns what the keys of an INVITE, its ACK and its CANCEL share.
 func (q *request) transaction() string {
-	branch := q.via.Branch()
-	if !strings.HasPrefix(branch, message.MagicCookie) {
+	if !strings.HasPrefix(q.via.Branch(), message.MagicCookie) {
 		// An agent of RFC 2543: its branch says nothing.
-		return strings.Join([]string{q.CallID(), q.fromTag, strconv.Itoa(int(q.cseq.Number)), q.from.remote.String(), ""}, " ")
+		return strings.Join([]string{q.CallID(), q.fromTag, strconv.Itoa(int(q.cseq.Number)), q.from.remote.String(), q.Method}, " ")
 	}
 	var buf [usualKey]byte // on the stack
-	name := append(append(append(buf[:0], branch...), ' '), q.via.Host...)
-	name = strconv.AppendInt(append(name, ':'), int64(q.via.Port), 10)
-	name = append(q.from.remote.Addr().AppendTo(append(name, ' ')), ' ')
-	return string(name)
+	return string(appendKey(buf[:0], q.via, q.from, q.Method))
+}
+
+// appendKey appends the key of a transaction whose topmost hop has a branch of RFC
+// 3261.
+func appendKey(key []byte, via message.Via, from flow, method string) []byte {
+	key = append(append(append(key, via.Branch()...), ' '), via.Host...)
+	key = strconv.AppendInt(append(key, ':'), int64(via.Port), 10)
+	key = append(from.remote.Addr().AppendTo(append(key, ' ')), ' ')
+	return append(key, method...)
 }
 
 // usualKey is room for most keys, bytes.

@@ -34,16 +34,17 @@ type ear struct {
 	now  func() time.Time
 }
 
-// received hears a message that was read. wire is read and not kept.
-func (e *ear) received(from flow, m *message.Message, wire []byte) {
+// received hears a message that was read. opens says whether it could be the first of
+// a call. wire is read and not kept.
+func (e *ear) received(from flow, callID string, opens bool, wire []byte) {
 	if e == nil {
 		return
 	}
 	if !e.ring.off() {
-		e.ring.heard(from, m.CallID(), opens(m), wire)
+		e.ring.heard(from, callID, opens, wire)
 	}
 	if e.tap != nil && e.tap.Wants() {
-		e.pass(from, false, m.CallID(), wire)
+		e.pass(from, false, callID, wire)
 	}
 }
 

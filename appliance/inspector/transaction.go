@@ -199,7 +199,8 @@ type serverTx struct {
 	reliable bool
 	flow     flow
 	status   atomic.Int32 // of the last response, 0 before the first
-	weight   int          // bytes of the last response; the table's lock guards it
+	weight   int          // bytes of the last response; the table's lock guards it and gone
+	gone     bool         // out of the table
 	timer    transaction.Timer[running]
 
 	mu      sync.Mutex // held while a response leaves: they leave in order
@@ -213,6 +214,13 @@ func (t *transactions) server(key string) *serverTx {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.servers[key]
+}
+
+// invited is server for a key that nobody keeps.
+func (t *transactions) invited(key []byte) *serverTx {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.servers[string(key)]
 }
 
 // serve starts a server transaction for a request that came in by from.
@@ -242,7 +250,8 @@ func (s *serverTx) end() {
 	t.wheel.Retire(&s.timer)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.servers[s.key] == s {
+	if !s.gone {
+		s.gone = true
 		delete(t.servers, s.key)
 		t.weight -= s.weight
 	}
@@ -312,7 +321,7 @@ func (s *serverTx) respond(status int, wire []byte) error {
 func (t *transactions) weigh(s *serverTx, bytes int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.servers[s.key] == s {
+	if !s.gone {
 		t.weight += bytes - s.weight
 		s.weight = bytes
 	}
@@ -329,6 +338,13 @@ func (s *serverTx) acknowledged() bool {
 	now := s.table.now()
 	_ = s.act(s.machine.Handle(transaction.Ack, now), now)
 	return true
+}
+
+// answer is the last response, nil where there is none yet.
+func (s *serverTx) answer() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }
 
 func (s *serverTx) attach(r *relay) {

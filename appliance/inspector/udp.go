@@ -122,15 +122,18 @@ func addressedTo(control []byte) netip.Addr {
 
 // send writes one datagram from local to remote.
 func (s *udpSocket) send(wire []byte, local netip.Addr, remote netip.AddrPort) error {
-	_, _, err := s.conn.WriteMsgUDPAddrPort(wire, sourceControl(local), remote)
+	_, _, err := s.conn.WriteMsgUDPAddrPort(wire, s.sourceControl(local), remote)
 	if err != nil {
 		return fmt.Errorf("send to udp %s: %w", remote, err)
 	}
 	return nil
 }
 
-// sourceControl asks the kernel to send from local.
-func sourceControl(local netip.Addr) []byte {
+// sourceControl asks the kernel to send from local, where it would not by itself.
+func (s *udpSocket) sourceControl(local netip.Addr) []byte {
+	if local == s.bound.Addr() {
+		return nil
+	}
 	if local.Is4() {
 		return unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: local.As4()})
 	}

@@ -333,7 +333,7 @@ func (i *Inspector) ack(q *request) {
 	if err != nil || next.insecure() {
 		return
 	}
-	q.vias = incomingVias(q.Message, q.via, q.from.remote)
+	q.vias = q.incomingVias()
 	out := outgoingRequest(q, next.uri, next.flow, i.branches.stateless(q), routes, nil)
 	plainBody(out, false)
 	i.hear(d, from, out)

@@ -95,8 +95,8 @@ var headerRules = []rule{
 }
 
 var (
-	rulesExact = indexRules(func(s string) string { return s }) // by usual spelling
-	rulesLower = indexRules(strings.ToLower)                    // by lower-case spelling
+	rulesLower = indexRules()    // by lower-case spelling
+	rulesUsual = rulesByLength() // by the length of the usual spelling: there are few of each
 )
 
 // mandatory are the headers that no message may lack (RFC 3261 section 8.1.1).
@@ -106,12 +106,12 @@ var (
 	maxForwards = ruleOf("Max-Forwards")
 )
 
-func indexRules(spell func(string) string) map[string]*rule {
+func indexRules() map[string]*rule {
 	index := make(map[string]*rule, 2*len(headerRules))
 	for i := range headerRules {
 		r := headerRules[i]
 		r.id = uint8(i)
-		index[spell(r.name)] = &r
+		index[strings.ToLower(r.name)] = &r
 		if r.short != "" {
 			index[r.short] = &r
 		}
@@ -122,14 +122,24 @@ func indexRules(spell func(string) string) map[string]*rule {
 // longestRule is a length that no name with a rule exceeds.
 const longestRule = 24
 
+func rulesByLength() (table [longestRule + 1][]*rule) {
+	for i := range headerRules {
+		name := headerRules[i].name
+		table[len(name)] = append(table[len(name)], rulesLower[strings.ToLower(name)])
+	}
+	return table
+}
+
 // ruleOf finds the rule of a header by any spelling of its name, nil where
 // there is none.
 func ruleOf(name string) *rule {
-	if r, ok := rulesExact[name]; ok {
-		return r
-	}
 	if len(name) > longestRule {
 		return nil
+	}
+	for _, r := range rulesUsual[len(name)] {
+		if r.name == name {
+			return r
+		}
 	}
 	var lower [longestRule]byte
 	for i := range len(name) {

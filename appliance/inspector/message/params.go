@@ -90,8 +90,8 @@ func (p Params) Text(name string) string {
 // at the end. An empty value makes a parameter without one. The caller answers
 // for the grammar of both.
 func (p Params) Set(name, value string) Params {
-	out := make([]byte, 0, len(p)+len(name)+len(value)+2)
-	found := false
+	var buf [usual]byte // on the stack
+	out, found := buf[:0], false
 	for rest := string(p); rest != ""; {
 		before := rest
 		var n string

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 const (
@@ -18,10 +19,13 @@ type parser struct {
 	ranks   [MaxHeaders]uint8 // of m.Headers, in order of arrival
 	seen    [128]bool         // by rule.id
 	c       cursor            // of the value at hand
-	scratch []byte
-	buf     [512]byte // scratch to begin with
-	length  int       // Content-Length, -1 where it is absent
+	scratch []byte            // kept from message to message
+	length  int               // Content-Length, -1 where it is absent
 }
+
+// parsers are those at hand: one is too large for the stack, and lives as long as a
+// head is read.
+var parsers = sync.Pool{New: func() any { return new(parser) }}
 
 // Parse reads one message that fills a datagram. Bytes beyond Content-Length
 // are left out; without Content-Length the body is the rest (RFC 3261 section
@@ -51,6 +55,27 @@ func Parse(datagram []byte) (*Message, error) {
 	return m, nil
 }
 
+// AckHop returns the topmost Via of a datagram that is an ACK, and reads no further:
+// that hop is all that tells which response an ACK is to (RFC 3261 section 17.2.3).
+// It is false of everything else, and of an ACK whose first header is not one plain
+// Via line. The rest of the datagram has not been looked at: nothing but the end of a
+// transaction may come of it.
+func AckHop(datagram []byte) (Via, bool) {
+	start, rest, _ := bytes.Cut(datagram, lineEnd)
+	line, rest, _ := bytes.Cut(rest, lineEnd)
+	value, ok := bytes.CutPrefix(line, []byte("Via: "))
+	if !ok || !bytes.HasPrefix(start, []byte("ACK ")) || !bytes.HasSuffix(start, []byte(" "+version)) {
+		return Via{}, false
+	}
+	if len(rest) == 0 || rest[0] == ' ' || rest[0] == '\t' { // it goes on
+		return Via{}, false
+	}
+	hop, err := ParseVia(string(value))
+	return hop, err == nil
+}
+
+var lineEnd = []byte("\r\n")
+
 // Keepalive reports whether a datagram is no message but one of the usual
 // ways to keep a NAT binding open: empty, or up to four CR, LF or NUL bytes
 // (RFC 5626 section 3.5.1 and custom).
@@ -69,8 +94,10 @@ func parseHead(head []byte) (m *Message, length int, err error) {
 		r readings
 	}{}
 	read.m.readings = &read.r
-	p := parser{m: &read.m, length: -1}
-	p.scratch = p.buf[:0]
+	p := parsers.Get().(*parser)
+	defer parsers.Put(p)
+	*p = parser{m: &read.m, length: -1, scratch: p.scratch[:0]}
+	defer func() { p.m, p.c = nil, cursor{} }() // the pool keeps no message alive
 	lines := lines{raw: head, text: string(head)}
 	p.m.Headers = make([]Header, 0, min(bytes.Count(head, []byte("\n"))+1, MaxHeaders))
 	if err := p.start(&lines); err != nil {

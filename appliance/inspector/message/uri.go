@@ -362,6 +362,9 @@ func nibble(c byte) byte {
 func (u URI) Addr() (netip.Addr, bool) { return hostAddr(u.Host) }
 
 func hostAddr(host string) (netip.Addr, bool) {
+	if host == "" || (host[0] < '0' || host[0] > '9') && strings.IndexByte(host, ':') < 0 {
+		return netip.Addr{}, false // a name: to hear so from ParseAddr costs memory
+	}
 	a, err := netip.ParseAddr(host)
 	return a, err == nil
 }

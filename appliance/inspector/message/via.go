@@ -63,6 +63,32 @@ func (v Via) Append(dst []byte) []byte {
 	return append(appendHostPort(dst, v.Host, v.Port), v.Params...)
 }
 
+// Returned is the hop as a response has to carry it: with the address that the
+// request came from where the sender asks for its port or says another one (RFC 3261
+// section 18.2.1), and with that port where he asks for it (RFC 3581 section 4).
+func (v Via) Returned(source string, port uint16) string {
+	var buf [usual]byte // on the stack
+	out := appendHostPort(append(append(append(buf[:0], "SIP/2.0/"...), v.Transport...), ' '), v.Host, v.Port)
+	_, wantsPort := v.RPort()
+	wantsAddress := wantsPort || v.Host != source
+	for rest := string(v.Params); rest != ""; {
+		before, name := rest, ""
+		name, _, rest = cutParam(rest)
+		switch {
+		case wantsAddress && same(name, "received"):
+			out, wantsAddress = appendParam(out, name, source), false
+		case wantsPort && same(name, "rport"):
+			out = strconv.AppendUint(append(append(append(out, ';'), name...), '='), uint64(port), 10)
+		default:
+			out = append(out, before[:len(before)-len(rest)]...)
+		}
+	}
+	if wantsAddress {
+		out = appendParam(out, "received", source)
+	}
+	return string(out)
+}
+
 // String returns the hop in canonical form.
 func (v Via) String() string {
 	var buf [usual]byte // on the stack
