@@ -27,7 +27,7 @@ func (b *bench) load(ctx context.Context, side proxy, kind, user string, all rea
 	}
 	scenario, calls := "call", b.calls
 	if kind == "refused" {
-		scenario, calls = "disguise", 4*b.calls // cheap: more of them, for the resolution of the CPU clock
+		scenario, calls = "disguise", 6*b.calls // cheap: more of them, for the resolution of the CPU clock
 	}
 	settle()
 	cpu, start := b.cpu(side), time.Now()
@@ -207,18 +207,21 @@ func (b *bench) daemon() (proxy, error) {
 }
 
 // startKamailio gives kamailio the high-risk list that ringfenced enforces and
-// waits until it listens.
-func (b *bench) startKamailio(ctx context.Context) (proxy, error) {
-	lists := filepath.Join(b.lab.Logs, "lists")
+// waits until it listens. Its memory is more than it ever takes.
+func (b *bench) startKamailio(ctx context.Context, name string, port int, more ...string) (proxy, error) {
+	lists := filepath.Join(b.lab.Logs, "lists-"+name)
 	if err := b.writeLists(lists); err != nil {
 		return proxy{}, err
 	}
-	cmd := b.lab.Command(ctx, "box", "kamailio", "-DD", "-m", "64", "-M", "8",
-		"-f", filepath.Join(b.lab.Root, "scripts/bench/kamailio.cfg"),
-		"-A", "LAN=udp:"+peers.BoxLAN+":5070", "-A", "WAN=udp:"+peers.BoxWAN+":5070",
-		"-A", `TRUNK="sip:`+peers.Provider+`:5060"`, "-A", `LISTS="text://`+lists+`"`,
-		"-Y", b.lab.Logs)
-	log, err := os.Create(filepath.Join(b.lab.Logs, "kamailio.log"))
+	run := filepath.Join(b.lab.Logs, name) // for its sockets
+	if err := os.MkdirAll(run, 0o755); err != nil {
+		return proxy{}, err
+	}
+	args := append([]string{"-DD", "-m", "512", "-M", "8", "-f", filepath.Join(b.lab.Root, "scripts/bench/kamailio.cfg"),
+		"-A", fmt.Sprintf("LAN=udp:%s:%d", peers.BoxLAN, port), "-A", fmt.Sprintf("WAN=udp:%s:%d", peers.BoxWAN, port),
+		"-A", `TRUNK="sip:` + peers.Provider + `:5060"`, "-A", `LISTS="text://` + lists + `"`, "-Y", run}, more...)
+	cmd := b.lab.Command(ctx, "box", "kamailio", args...)
+	log, err := os.Create(filepath.Join(b.lab.Logs, name+".log"))
 	if err != nil {
 		return proxy{}, err
 	}
@@ -227,7 +230,7 @@ func (b *bench) startKamailio(ctx context.Context) (proxy, error) {
 		return proxy{}, err
 	}
 	go func() { _ = cmd.Wait() }() // its death shows in the calls that fail
-	side := proxy{"kamailio", peers.BoxLAN + ":5070", []int{cmd.Process.Pid}}
+	side := proxy{name, fmt.Sprintf("%s:%d", peers.BoxLAN, port), []int{cmd.Process.Pid}}
 	for range 50 {
 		time.Sleep(100 * time.Millisecond)
 		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", cmd.Process.Pid))

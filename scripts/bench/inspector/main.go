@@ -24,7 +24,7 @@ import (
 
 func main() {
 	rounds := flag.Int("rounds", 5, "rounds, each of every measurement for either side")
-	calls := flag.Int("calls", 1500, "calls of one measurement under load")
+	calls := flag.Int("calls", 4000, "calls of one measurement under load")
 	probes := flag.Int("probes", 200, "calls of one measurement of latency")
 	profiled := flag.Bool("profile", false, "load ringfenced alone, built to write profiles, and print where its time goes")
 	only := flag.String("only", "", "with -profile: call or refused, for one sort of load")
@@ -45,11 +45,12 @@ func main() {
 	}
 }
 
-// bench is the lab with both proxies on its box.
+// bench is the lab with the proxies on its box.
 type bench struct {
 	lab       *peers.Lab
 	ringfence proxy
 	kamailio  proxy
+	stateless proxy // kamailio that refuses without a transaction: less than the same job
 	calls     int
 	probes    int
 }
@@ -114,14 +115,17 @@ func within(ctx context.Context, do func(context.Context, *peers.Lab) error) (er
 	return do(ctx, lab)
 }
 
-// raise puts both proxies on the box and a provider behind them, and returns
+// raise puts the proxies on the box and a provider behind them, and returns
 // kamailio's version.
 func (b *bench) raise(ctx context.Context) (string, error) {
 	err := b.raiseOurs(ctx)
 	if err != nil {
 		return "", err
 	}
-	if b.kamailio, err = b.startKamailio(ctx); err != nil {
+	if b.kamailio, err = b.startKamailio(ctx, "kamailio", kamailioPort); err != nil {
+		return "", err
+	}
+	if b.stateless, err = b.startKamailio(ctx, "stateless", statelessPort, "-A", "STATELESS"); err != nil {
 		return "", err
 	}
 	out, err := b.lab.Command(ctx, "box", "kamailio", "-v").Output()
@@ -139,7 +143,7 @@ func (b *bench) raiseOurs(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := b.guardBoth(); err != nil {
+	if err := b.guardAll(); err != nil {
 		return err
 	}
 	if _, err := b.lab.Script(ctx, "daemon", "start"); err != nil {
@@ -156,9 +160,12 @@ func (b *bench) raiseOurs(ctx context.Context) error {
 	return err
 }
 
-// guardBoth adds kamailio's port to the guarded ones, so that the gate has the
+// Where kamailio listens.
+const kamailioPort, statelessPort = 5070, 5080
+
+// guardAll adds kamailio's ports to the guarded ones, so that the gate has the
 // same work on either path.
-func (b *bench) guardBoth() error {
+func (b *bench) guardAll() error {
 	from := filepath.Join(b.lab.Root, "scripts/lab.d/settings.json")
 	data, err := os.ReadFile(from)
 	if err != nil {
@@ -168,7 +175,7 @@ func (b *bench) guardBoth() error {
 	if err := json.Unmarshal(data, &settings); err != nil {
 		return fmt.Errorf("read %s: %w", from, err)
 	}
-	settings["ports"] = map[string]any{"sip": []int{5070}, "http": []int{}}
+	settings["ports"] = map[string]any{"sip": []int{kamailioPort, statelessPort}, "http": []int{}}
 	if data, err = json.Marshal(settings); err != nil {
 		return err
 	}
@@ -225,6 +232,11 @@ func (b *bench) round(ctx context.Context, side proxy, all readings) error {
 	if err := b.load(ctx, side, "refused", blocked, all); err != nil {
 		return err
 	}
+	if side.name == b.kamailio.name {
+		if err := b.load(ctx, b.stateless, "refused", blocked, all); err != nil {
+			return err
+		}
+	}
 	return b.latency(ctx, side, all)
 }
 
@@ -243,13 +255,14 @@ func keep(lab *peers.Lab, f readings) error {
 }
 
 func report(f readings, rounds int, version string) error {
-	ratio := func(name string) float64 { return f.median("ringfence "+name) / f.median("kamailio "+name) }
+	against := func(peer, name string) float64 { return f.median("ringfence "+name) / f.median(peer+" "+name) }
+	ratio := func(name string) float64 { return against("kamailio", name) }
 	added := func(name string) float64 {
 		direct := f.median("direct " + name)
 		return (f.median("ringfence "+name) - direct) / (f.median("kamailio "+name) - direct)
 	}
 	fmt.Printf("inspector / kamailio %s, the same sipp load in turn, medians of %d rounds\n"+
-		"(ringfenced keeps dialogs and writes a record of every call, this kamailio does neither)\n", version, rounds)
+		"(ringfenced keeps dialogs and writes a record of every call, but of a flood of refused ones; this kamailio does neither)\n", version, rounds)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	for _, row := range []struct {
 		what   string
@@ -260,6 +273,7 @@ func report(f readings, rounds int, version string) error {
 		{"CPU per completed call", "less", ratio("call cpu")},
 		{"refusals per second, 100 at a time", "more", ratio("refused rate")},
 		{"CPU per refused call", "less", ratio("refused cpu")},
+		{"the same, kamailio without a transaction", "less", against("stateless", "refused cpu")},
 		{"added latency of an INVITE, p50", "less", added("p50")},
 		{"added latency of an INVITE, p99", "less", added("p99")},
 	} {
