@@ -2,10 +2,10 @@ package inspector
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/ringfence/ringfence/appliance/inspector/message"
@@ -61,6 +61,7 @@ type door struct {
 	trouble   error                // why there are fewer listeners for TLS than wanted
 	dialledAs map[pair]*connection // in another's name
 	shuttered bool
+	serving   bool // every UDP socket has a reader
 }
 
 func newDoor(bounds limits, inside visitors, keys func() Keys) *door {
@@ -112,6 +113,7 @@ func listenTCP(ctx context.Context, at netip.AddrPort) (*net.TCPListener, error)
 // serve reads until ctx ends, then closes everything and waits for every
 // goroutine that it started.
 func (d *door) serve(ctx context.Context) {
+	d.serving = true
 	for _, socket := range d.sockets {
 		d.tasks.Go(func() { d.serveUDP(socket) })
 	}
@@ -126,8 +128,11 @@ func (d *door) serve(ctx context.Context) {
 }
 
 func (d *door) shut() {
-	for _, socket := range d.sockets {
-		_ = socket.conn.Close()
+	for _, socket := range slices.Concat(d.sockets, d.through.sockets) {
+		socket.close()
+		if !d.serving {
+			socket.free()
+		}
 	}
 	for _, acceptor := range d.acceptors {
 		_ = acceptor.Close()
@@ -147,10 +152,11 @@ func (d *door) shut() {
 // serveUDP reads one socket. Messages are handled in the order in which they
 // came: an INVITE and its CANCEL sent back to back must not overtake each other.
 func (d *door) serveUDP(socket *udpSocket) {
+	defer socket.free()
 	buf, control := make([]byte, datagramMax), make([]byte, 128)
 	for {
 		n, from, err := socket.receive(buf, control)
-		if errors.Is(err, net.ErrClosed) {
+		if socket.ended() {
 			return
 		}
 		// Any other error is a report about a datagram sent earlier (ICMP port

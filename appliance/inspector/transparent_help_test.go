@@ -10,9 +10,9 @@ import (
 // intercepts hands the box what a telephone sends to another host, and answers it in
 // that host's name.
 func (s *site) intercepts(phone *agent, host byte) func(text string) {
-	socket := *s.in.door.sockets[0]
-	socket.transparent = true
-	from := flow{transport: settings.UDP, local: s.host(host), remote: phone.at, socket: &socket}
+	own := s.in.door.sockets[0]
+	socket := &udpSocket{bound: own.bound, fd: own.fd, ear: own.ear, transparent: true}
+	from := flow{transport: settings.UDP, local: s.host(host), remote: phone.at, socket: socket}
 	return func(text string) { s.in.receive(from, []byte(phone.wire(text))) }
 }
 

@@ -53,7 +53,12 @@ func (d *door) interceptAt(ctx context.Context, at netip.AddrPort) error {
 	if err != nil {
 		return fmt.Errorf("intercept udp port %d: %w", at.Port(), err)
 	}
-	d.through.sockets = append(d.through.sockets, &udpSocket{conn: packet.(*net.UDPConn), bound: at, ear: d.ear, transparent: true})
+	socket, err := takeUDP(packet.(*net.UDPConn))
+	if err != nil {
+		return err
+	}
+	socket.ear, socket.transparent = d.ear, true
+	d.through.sockets = append(d.through.sockets, socket)
 	listener, err := config.Listen(ctx, networkOf("tcp", at.Addr()), at.String())
 	if err != nil {
 		return fmt.Errorf("intercept tcp port %d: %w", at.Port(), err)
@@ -93,21 +98,20 @@ func setOptions(raw syscall.RawConn, set func(fd int) error) error {
 // share says of every socket whether its port may be bound again. It is said of the
 // new ones, too: Linux asks the first that it finds on a port.
 func (d *door) share(on int) error {
-	var all []syscall.Conn
+	set := func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, on) }
+	var failures []error
 	for _, socket := range slices.Concat(d.sockets, d.through.sockets) {
-		all = append(all, socket.conn)
+		failures = append(failures, socket.control(set))
 	}
 	for _, acceptor := range slices.Concat(d.acceptors, d.through.acceptors) {
-		all = append(all, acceptor)
-	}
-	for _, one := range all {
-		raw, err := one.SyscallConn()
+		raw, err := acceptor.SyscallConn()
 		if err == nil {
-			err = setOptions(raw, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, on) })
+			err = setOptions(raw, set)
 		}
-		if err != nil {
-			return fmt.Errorf("share a listener's port: %w", err)
-		}
+		failures = append(failures, err)
+	}
+	if err := errors.Join(failures...); err != nil {
+		return fmt.Errorf("share a listener's port: %w", err)
 	}
 	return nil
 }
@@ -230,11 +234,8 @@ func (d *door) dialAs(to flow) {
 	d.run(to, conn)
 }
 
-// shut closes the sockets.
+// shut closes the listeners for TCP.
 func (t *interceptor) shut() {
-	for _, socket := range t.sockets {
-		_ = socket.conn.Close()
-	}
 	for _, acceptor := range t.acceptors {
 		_ = acceptor.Close()
 	}
