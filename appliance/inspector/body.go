@@ -66,6 +66,9 @@ func identityOnly(encodings []string) bool {
 // may be a list of callees (RFC 5366, RFC 5368). An emergency call keeps the part
 // that says where the caller is (RFC 6442).
 func plainBody(out *message.Message, urgent bool) {
+	if len(out.Body) == 0 {
+		return
+	}
 	kind, err := out.ContentType()
 	if err != nil || kind.Text != "multipart/mixed" || urgent && located(out) {
 		return
@@ -82,9 +85,12 @@ func plainBody(out *message.Message, urgent bool) {
 // from a response, which can't be refused, and from an emergency call, which must
 // not be.
 func knownBody(out *message.Message, urgent bool) {
+	if len(out.Body) == 0 {
+		return
+	}
 	plainBody(out, urgent)
 	kind, err := out.ContentType()
-	if _, ok := bodies[kind.Text]; len(out.Body) == 0 || err == nil && (ok || urgent && located(out)) {
+	if _, ok := bodies[kind.Text]; err == nil && (ok || urgent && located(out)) {
 		return
 	}
 	out.Body = nil

@@ -22,21 +22,22 @@ type dialog struct {
 	call   *call  // nil for a subscription
 	urgent bool   // of an emergency call
 
+	// What the reaper looks at stands together.
 	mu        sync.Mutex
-	legs      [2]leg // 0 opened the dialog, 1 answered
-	talk      talk
-	cut       *cut   // the call was cut: nothing refreshes the dialog any more
-	opened    string // user and host of the Request-URI that opened it, as received
-	confirmed bool
-	awaitsACK bool      // a 2xx to an INVITE has been passed on
-	referred  bool      // a REFER was accepted: its NOTIFYs may come after the BYE
-	over      bool      // BYE was answered, or the subscription has ended
 	deadline  time.Time // when the reaper takes it
+	session   session
+	confirmed bool
+	over      bool // BYE was answered, or the subscription has ended
+	awaitsACK bool // a 2xx to an INVITE has been passed on
+	referred  bool // a REFER was accepted: its NOTIFYs may come after the BYE
 
+	legs    [2]leg // 0 opened the dialog, 1 answered
+	talk    talk
+	cut     *cut         // the call was cut: nothing refreshes the dialog any more
+	opened  string       // user and host of the Request-URI that opened it, as received
 	ends    time.Time    // of a call: its longest duration, however often it is refreshed; zero while it rings
 	heirs   []netip.Addr // who a transfer lets take it over
 	parties [2]string    // From of the INVITE, and To of its answer
-	session session
 }
 
 // leg is one side of a dialog.
@@ -234,19 +235,24 @@ func (s *dialogs) size() int {
 	return len(s.all)
 }
 
-// due returns the dialogs whose deadline has passed.
-func (s *dialogs) due(now time.Time) []*dialog {
+// look returns the dialogs whose deadline has passed, and the calls whose sides are
+// to be asked whether they are there, a bounded number of them. It walks the table
+// once: most of what that costs is to have each dialog come from memory.
+func (s *dialogs) look(now time.Time) (late, quiet []*dialog) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var late []*dialog
 	for _, d := range s.all {
 		d.mu.Lock()
-		if !now.Before(d.deadline) {
+		switch {
+		case !now.Before(d.deadline):
 			late = append(late, d)
+		case len(quiet) < asksMax && d.silent(now):
+			d.session.asking = true
+			quiet = append(quiet, d)
 		}
 		d.mu.Unlock()
 	}
-	return late
+	return late, quiet
 }
 
 // live reports whether Replaces names a call that is up, from either side (RFC

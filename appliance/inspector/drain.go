@@ -55,7 +55,8 @@ func (i *Inspector) settled(most time.Duration) {
 	}
 }
 
-// busy reports whether a request waits for its final response.
+// busy reports whether a request waits for its final response that somebody waits
+// for. An OPTIONS is none: a trunk that is silent must not hold up a restart.
 func (t *transactions) busy() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,7 +66,7 @@ func (t *transactions) busy() bool {
 		}
 	}
 	for _, c := range t.clients {
-		if c.final.Load() == 0 {
+		if c.final.Load() == 0 && c.sent.Method != "OPTIONS" {
 			return true
 		}
 	}

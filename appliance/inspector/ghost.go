@@ -25,24 +25,10 @@ const ghostRounds = 2
 // began together would else be asked all at once.
 const asksMax = 64
 
-// quiet returns the calls whose sides are to be asked.
-func (s *dialogs) quiet(now time.Time) []*dialog {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var all []*dialog
-	for _, d := range s.all {
-		if len(all) == asksMax {
-			break
-		}
-		d.mu.Lock()
-		if d.call != nil && d.confirmed && !d.over && !d.urgent && !d.session.asking &&
-			!d.session.until.IsZero() && !now.Before(d.session.until) {
-			d.session.asking = true
-			all = append(all, d)
-		}
-		d.mu.Unlock()
-	}
-	return all
+// silent reports whether the sides of a call are to be asked, with d.mu held.
+func (d *dialog) silent(now time.Time) bool {
+	return d.confirmed && !d.over && !d.session.asking && !d.session.until.IsZero() && !now.Before(d.session.until) &&
+		d.call != nil && !d.urgent
 }
 
 // ask sends an OPTIONS to both sides of a call.

@@ -197,12 +197,12 @@ func (i *Inspector) receive(from flow, data []byte) {
 // whoever is refused costs no second reading of a whole message. Every other
 // datagram is left to be read.
 func (i *Inspector) absorbed(from flow, data []byte) bool {
-	via, ok := message.AckHop(data)
-	if !ok || !strings.HasPrefix(via.Branch(), message.MagicCookie) {
+	hop, ok := message.AckHop(data)
+	if !ok {
 		return false
 	}
 	var buf [usualKey]byte // on the stack
-	tx := i.txs.invited(appendKey(buf[:0], via, from, "INVITE"))
+	tx := i.txs.invited(appendKey(buf[:0], hop.Branch, hop.Host, hop.Port, from, "INVITE"))
 	if tx == nil || !tx.acknowledged() {
 		return false
 	}

@@ -121,7 +121,7 @@ func (i *Inspector) private(sip *rules.SIP, addr netip.Addr) bool {
 // turnAway refuses a judged request.
 func (i *Inspector) turnAway(q *request, tx *serverTx, record appliance.Call) {
 	status, phrase, headers := refusalOf(q.sip)
-	i.calls.refused(q, record, status)
+	i.calls.refused(q, record, status, false)
 	i.reply(q, tx, status, phrase, headers)
 }
 
@@ -129,7 +129,7 @@ func (i *Inspector) turnAway(q *request, tx *serverTx, record appliance.Call) {
 func (i *Inspector) refuseCall(q *request, tx *serverTx, record appliance.Call, no refusal) {
 	i.tallies.count(no.reason)
 	record.Verdict, record.Reason = appliance.Block, no.reason
-	i.calls.refused(q, record, no.status)
+	i.calls.refused(q, record, no.status, true)
 	i.reply(q, tx, no.status, no.phrase, no.headers)
 }
 

@@ -209,6 +209,23 @@ func TestPressureEndsFinishedTransactionsEarly(t *testing.T) {
 	}
 }
 
+// TestRefusalsKeepNobodyOut: whoever is refused again and again fills the table with
+// transactions that are over. They make room for others at once.
+func TestRefusalsKeepNobodyOut(t *testing.T) {
+	s := newSite(t, func(_ *site, _ *settings.Settings, bounds *limits) { bounds.transactions, bounds.reserve = 12, 1 })
+	pbx, itsp := s.pbx(), s.itsp()
+	for n := range 40 {
+		pbx.send(pbx.invite(forbidden, fmt.Sprintf("flood%d", n)))
+		if refusal := pbx.expect("SIP/2.0 403"); n%2 == 0 { // the others are never acknowledged
+			pbx.send(ackTo(refusal, pbx, forbidden))
+		}
+	}
+	establish(pbx, itsp, mobile, "other").hangUp(s)
+	if got := s.tally(appliance.ReasonOverload); got != 0 {
+		t.Errorf("%d requests turned away", got)
+	}
+}
+
 func TestHandlingNeverTakesTheBoxDown(t *testing.T) {
 	s := newSite(t)
 	pbx := s.pbx()

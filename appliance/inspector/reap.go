@@ -31,14 +31,15 @@ func (i *Inspector) sweep(now time.Time) {
 	for _, r := range i.relays.impatientOnes(now) {
 		r.giveWay()
 	}
-	for _, d := range i.dialogs.due(now) {
+	late, quiet := i.dialogs.look(now)
+	for _, d := range late {
 		if d.up() {
 			i.finish(d, appliance.EndedLongest)
 			continue
 		}
 		i.drop(d, now)
 	}
-	for _, d := range i.dialogs.quiet(now) {
+	for _, d := range quiet {
 		i.ask(d)
 	}
 	i.bindings.expire(now)

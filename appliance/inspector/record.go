@@ -82,8 +82,8 @@ func (s *calls) place(q *request, record *appliance.Call) {
 }
 
 // refused reports an attempt that ended where it began, where there is room for its
-// record.
-func (s *calls) refused(q *request, record appliance.Call, status int) {
+// record. begun says that the behaviour engine let it pass, and counts it as a call.
+func (s *calls) refused(q *request, record appliance.Call, status int, begun bool) {
 	record.End, record.Status = q.at, status
 	s.stamp(&record)
 	if q.Method == "INVITE" && q.toTag == "" {
@@ -91,7 +91,9 @@ func (s *calls) refused(q *request, record appliance.Call, status int) {
 		s.attempts.failed(s.attempts.key(q.CallID(), q.fromTag), record.ID)
 		s.mu.Unlock()
 	}
-	s.over(&record)
+	if begun || record.Direction == appliance.Inbound {
+		s.over(&record)
+	}
 	kept := s.evidence.keeps(q.from.remote, q.who.block(q.from.remote.Addr()), placedBy(q, &record), q.at)
 	if !kept {
 		s.ring.forget(record.CallID)

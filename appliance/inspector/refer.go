@@ -76,7 +76,7 @@ func (i *Inspector) judgeTransfer(q *request, uri message.URI, other party) (str
 	i.tallies.count(said.Reason)
 	if said.Verdict != appliance.Allow {
 		status, phrase, headers := refusalOf(q.sip)
-		i.calls.refused(q, record, status)
+		i.calls.refused(q, record, status, false)
 		i.reply(q, nil, status, phrase, headers)
 		return "", false
 	}

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/ringfence/ringfence/appliance"
-	"github.com/ringfence/ringfence/appliance/inspector/message"
 	"github.com/ringfence/ringfence/appliance/inspector/transaction"
 	"github.com/ringfence/ringfence/appliance/rules"
 	"github.com/ringfence/ringfence/appliance/settings"
@@ -95,8 +94,8 @@ func TestRefusalEndsWithItsACK(t *testing.T) {
 		state := func() transaction.State {
 			pbx.ping()
 			other.ping()
-			via := message.Via{Host: pbx.at.Addr().String(), Port: pbx.at.Port(), Params: message.Params(";branch=z9hG4bK-inv-" + id)}
-			tx := s.in.txs.invited(appendKey(nil, via, flow{remote: pbx.at}, "INVITE"))
+			key := appendKey(nil, "z9hG4bK-inv-"+id, pbx.at.Addr().String(), pbx.at.Port(), flow{remote: pbx.at}, "INVITE")
+			tx := s.in.txs.invited(key)
 			tx.mu.Lock()
 			defer tx.mu.Unlock()
 			return tx.machine.State()

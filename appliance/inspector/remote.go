@@ -24,11 +24,11 @@ func (q *request) fromRemote(uri message.URI) bool {
 // remoteBinding returns the binding of a telephone on the WAN that the PBX calls by
 // its alias, nil for any other request.
 func (i *Inspector) remoteBinding(q *request, uri message.URI) *binding {
-	if !q.who.pbx || !i.ownHost(uri) {
+	if !q.who.pbx {
 		return nil
 	}
 	b := i.bindings.alias(uri.User, q.at)
-	if b == nil || !partyOf(q.sip, b.flow.remote).remote {
+	if b == nil || !i.ownHost(uri) || !partyOf(q.sip, b.flow.remote).remote {
 		return nil
 	}
 	return b

@@ -114,14 +114,14 @@ func (q *request) transaction() string {
 		return strings.Join([]string{q.CallID(), q.fromTag, strconv.Itoa(int(q.cseq.Number)), q.from.remote.String(), q.Method}, " ")
 	}
 	var buf [usualKey]byte // on the stack
-	return string(appendKey(buf[:0], q.via, q.from, q.Method))
+	return string(appendKey(buf[:0], q.via.Branch(), q.via.Host, q.via.Port, q.from, q.Method))
 }
 
 // appendKey appends the key of a transaction whose topmost hop has a branch of RFC
-// 3261.
-func appendKey(key []byte, via message.Via, from flow, method string) []byte {
-	key = append(append(append(key, via.Branch()...), ' '), via.Host...)
-	key = strconv.AppendInt(append(key, ':'), int64(via.Port), 10)
+// 3261. An agent of RFC 2543 has keys of another form.
+func appendKey[text string | []byte](key []byte, branch, host text, port uint16, from flow, method string) []byte {
+	key = append(append(append(key, branch...), ' '), host...)
+	key = strconv.AppendInt(append(key, ':'), int64(port), 10)
 	key = append(from.remote.Addr().AppendTo(append(key, ' ')), ' ')
 	return append(key, method...)
 }

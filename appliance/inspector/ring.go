@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"container/list"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -65,6 +66,9 @@ const (
 // usualMessages is how many messages a refused call has: INVITE, refusal, ACK.
 const usualMessages = 3
 
+// callMessages is how many more a call has that is answered, with both legs.
+const callMessages = 13
+
 // lookBack is among how many of the last messages a repeat is looked for: in that
 // time a request is answered.
 const lookBack = 6
@@ -99,7 +103,7 @@ func (r *ring) heard(from flow, callID string, opens bool, wire []byte) {
 		}
 		t = r.beginLocked(callID)
 	}
-	if t.repeated(from, false, wire, r.now()) {
+	if t.repeated(from, false, wire, r.now) {
 		return
 	}
 	own := bytes.Clone(wire[:min(len(wire), r.bounds.keptMessage)])
@@ -112,7 +116,7 @@ func (r *ring) told(to flow, callID, wire []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.all[string(callID)]
-	if t == nil || t.repeated(to, true, wire, r.now()) {
+	if t == nil || t.repeated(to, true, wire, r.now) {
 		return
 	}
 	length := len(wire)
@@ -123,12 +127,12 @@ func (r *ring) told(to flow, callID, wire []byte) {
 }
 
 // repeated counts a message that is there already.
-func (t *track) repeated(by flow, sent bool, wire []byte, now time.Time) bool {
+func (t *track) repeated(by flow, sent bool, wire []byte, now func() time.Time) bool {
 	for n := len(t.kept) - 1; n >= max(0, len(t.kept)-lookBack); n-- {
 		k := &t.kept[n]
 		if k.sent == sent && k.length == len(wire) && k.remote == by.remote && bytes.Equal(k.wire, wire[:len(k.wire)]) {
 			k.repeats++
-			k.last = now.UnixNano()
+			k.last = now().UnixNano()
 			return true
 		}
 	}
@@ -165,6 +169,9 @@ func (r *ring) dropLocked(t *track) {
 // ones, and then in the ring.
 func (r *ring) addLocked(t *track, k crossing) {
 	k.at = r.now().UnixNano()
+	if len(t.kept) == cap(t.kept) {
+		t.kept = slices.Grow(t.kept, len(t.kept)+callMessages) // in two steps for most calls
+	}
 	t.kept = append(t.kept, k)
 	r.weighLocked(t, weight(k))
 	for len(t.kept) > trace.Head+1 && (len(t.kept) > r.bounds.keptMessages || t.bytes > r.bounds.keptCall) {

@@ -20,11 +20,11 @@ const (
 
 // session is the session timer of one answered call (RFC 4028 section 8.2).
 type session struct {
+	until     time.Time     // when the box asks whether both sides are still there
+	asking    bool          // a round is under way
+	missed    int           // rounds in a row in which one was not
 	interval  time.Duration // agreed, 0 where neither side refreshes
 	refresher string        // "uac" or "uas" of the last refresh, "" where nobody is
-	until     time.Time     // when the box asks whether both sides are still there
-	missed    int           // rounds in a row in which one was not
-	asking    bool          // a round is under way
 }
 
 // timing is what has to be remembered of a session timer while an INVITE or

@@ -202,9 +202,12 @@ func compareKeys(a, b appliance.MediaKey) int {
 
 // description returns the session description of a message as it is sent on.
 func description(m *message.Message) ([]byte, bool) {
+	if len(m.Body) == 0 {
+		return nil, false
+	}
 	kind, err := m.ContentType()
 	switch {
-	case len(m.Body) == 0 || err != nil:
+	case err != nil:
 		return nil, false
 	case kind.Text == "application/sdp":
 		return m.Body, true

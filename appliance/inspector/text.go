@@ -42,10 +42,7 @@ func (i *Inspector) text(q *request) {
 	}
 	ways, no := i.ways(q, said)
 	if no.status != 0 {
-		i.tallies.count(no.reason)
-		record.Verdict, record.Reason = appliance.Block, no.reason
-		i.calls.refused(q, record, no.status)
-		i.reply(q, tx, no.status, no.phrase, no.headers)
+		i.refuseCall(q, tx, record, no)
 		return
 	}
 	write := func(w way, to flow, branch string) *message.Message {

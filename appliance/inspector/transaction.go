@@ -104,9 +104,26 @@ func (t *transactions) run(one running, now time.Duration) {
 // two places. The reserve is kept for emergency calls, which are taken whatever they
 // weigh.
 func (t *transactions) room(urgent bool) bool {
+	t.makeRoom(2, 0, urgent)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.roomLocked(2, 0, urgent)
+}
+
+// makeRoom ends finished transactions, oldest first, where there is no room without:
+// what may still be repeated is worth less than what comes now. A telephone that is
+// refused thousands of times a second would else keep all others out.
+func (t *transactions) makeRoom(places, weight int, urgent bool) {
+	for {
+		t.mu.Lock()
+		if t.closing || len(t.finished) == 0 || t.roomLocked(places, weight, urgent) {
+			t.mu.Unlock()
+			return
+		}
+		oldest := t.popLocked()
+		t.mu.Unlock()
+		oldest.tx.end()
+	}
 }
 
 func (t *transactions) roomLocked(places, weight int, urgent bool) bool {
@@ -232,6 +249,7 @@ func (t *transactions) serve(key, method string, from flow, urgent bool) (*serve
 	}
 	s.machine = transaction.Start(kind, s.reliable, &t.bounds.timers, t.now())
 	s.timer.Bind(s)
+	t.makeRoom(2, 0, urgent)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {

@@ -54,6 +54,7 @@ func (t *transactions) start(branch string, m *message.Message, to flow, urgent 
 	out := written(m)
 	c := &clientTx{table: t, key: clientKey(branch, m.Method), sent: m, flow: to, handler: handler, weight: len(out), wire: out}
 	c.timer.Bind(c)
+	t.makeRoom(1, c.weight, urgent)
 	t.mu.Lock()
 	if !t.roomLocked(1, c.weight, urgent) {
 		t.mu.Unlock()

@@ -418,6 +418,9 @@ func TestProbes(t *testing.T) {
 	s.in.probeTrunks(s.now.advance(30 * time.Second))
 	itsp.expect("OPTIONS ")
 	// Nobody answers that one.
+	if s.in.txs.busy() {
+		t.Error("it holds up a restart")
+	}
 	s.toldOfTrunk("itsp at udp " + s.itspAt.String() + " is down: no answer")
 	s.in.probeTrunks(s.now.advance(probeDown * 6 / 5))
 	itsp.send(answer(itsp.expect("OPTIONS "), "200 OK", "x"))

@@ -83,7 +83,9 @@ func in(header string, err error) error {
 }
 
 // absent is the error of an accessor whose header is not there.
-func absent(name string) error { return in(name, bad("is missing")) }
+func absent(name string) error {
+	return &Error{Header: name, Problem: "is missing", Status: 400}
+}
 
 // Request reports whether m is a request.
 func (m *Message) Request() bool { return m.Method != "" }

@@ -55,27 +55,6 @@ func Parse(datagram []byte) (*Message, error) {
 	return m, nil
 }
 
-// AckHop returns the topmost Via of a datagram that is an ACK, and reads no further:
-// that hop is all that tells which response an ACK is to (RFC 3261 section 17.2.3).
-// It is false of everything else, and of an ACK whose first header is not one plain
-// Via line. The rest of the datagram has not been looked at: nothing but the end of a
-// transaction may come of it.
-func AckHop(datagram []byte) (Via, bool) {
-	start, rest, _ := bytes.Cut(datagram, lineEnd)
-	line, rest, _ := bytes.Cut(rest, lineEnd)
-	value, ok := bytes.CutPrefix(line, []byte("Via: "))
-	if !ok || !bytes.HasPrefix(start, []byte("ACK ")) || !bytes.HasSuffix(start, []byte(" "+version)) {
-		return Via{}, false
-	}
-	if len(rest) == 0 || rest[0] == ' ' || rest[0] == '\t' { // it goes on
-		return Via{}, false
-	}
-	hop, err := ParseVia(string(value))
-	return hop, err == nil
-}
-
-var lineEnd = []byte("\r\n")
-
 // Keepalive reports whether a datagram is no message but one of the usual
 // ways to keep a NAT binding open: empty, or up to four CR, LF or NUL bytes
 // (RFC 5626 section 3.5.1 and custom).
