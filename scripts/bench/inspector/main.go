@@ -189,6 +189,16 @@ func (f readings) add(name string, value float64) { f[name] = append(f[name], va
 
 func (f readings) median(name string) float64 { return quantile(f[name], 0.5) }
 
+// paired is the median over the rounds of a ratio that is taken within each: what
+// changes on the machine between two rounds is in both its sides.
+func (f readings) paired(ratio func(round int) float64) float64 {
+	var all []float64
+	for n := range f["ringfence call cpu"] {
+		all = append(all, ratio(n))
+	}
+	return quantile(all, 0.5)
+}
+
 // quantile is the nearest-rank quantile of values, which must not be empty.
 func quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
@@ -255,7 +265,9 @@ func keep(lab *peers.Lab, f readings) error {
 }
 
 func report(f readings, rounds int, version string) error {
-	against := func(peer, name string) float64 { return f.median("ringfence "+name) / f.median(peer+" "+name) }
+	against := func(peer, name string) float64 {
+		return f.paired(func(n int) float64 { return f["ringfence "+name][n] / f[peer+" "+name][n] })
+	}
 	ratio := func(name string) float64 { return against("kamailio", name) }
 	added := func(name string) float64 {
 		direct := f.median("direct " + name)
