@@ -30,7 +30,7 @@ func (b *bench) load(ctx context.Context, side proxy, kind, user string, all rea
 		scenario, calls = "disguise", 6*b.calls // cheap: more of them, for the resolution of the CPU clock
 	}
 	settle()
-	cpu, start := b.cpu(side), time.Now()
+	before, start := b.cpu(side), time.Now()
 	outcome, err := b.lab.Call(ctx, peers.Script{
 		Name: side.name + "-" + kind, Host: "pbx", Scenario: scenario, Quiet: true,
 		Local: peers.PBX + ":5060", Remote: side.lan,
@@ -46,7 +46,11 @@ func (b *bench) load(ctx context.Context, side proxy, kind, user string, all rea
 	elapsed := time.Since(start).Seconds()
 	settle()
 	all.add(side.name+" "+kind+" rate", float64(calls)/elapsed)
-	all.add(side.name+" "+kind+" cpu", (b.cpu(side)-cpu)/float64(calls))
+	after := b.cpu(side)
+	program, kernel := (after[0]-before[0])/float64(calls), (after[1]-before[1])/float64(calls)
+	all.add(side.name+" "+kind+" user", program)
+	all.add(side.name+" "+kind+" system", kernel)
+	all.add(side.name+" "+kind+" cpu", program+kernel)
 	return nil
 }
 
@@ -55,9 +59,8 @@ func (b *bench) load(ctx context.Context, side proxy, kind, user string, all rea
 func settle() { time.Sleep(2 * time.Second) }
 
 // cpu is what the side's processes have used, user and system, in seconds.
-func (b *bench) cpu(side proxy) float64 {
+func (b *bench) cpu(side proxy) (used [2]float64) {
 	const ticks = 100 // USER_HZ, fixed by the kernel's ABI on every Linux that Go runs on
-	total := 0.0
 	for _, pid := range side.pids {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
@@ -66,12 +69,12 @@ func (b *bench) cpu(side proxy) float64 {
 		// The command may hold spaces: fields count from behind its parenthesis
 		// (proc(5): utime and stime are fields 14 and 15).
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		for _, field := range fields[11:13] {
-			n, _ := strconv.ParseFloat(field, 64)
-			total += n / ticks
+		for n, field := range fields[11:13] {
+			count, _ := strconv.ParseFloat(field, 64)
+			used[n] += count / ticks
 		}
 	}
-	return total
+	return used
 }
 
 // direct is the way to the provider without a proxy. It begins on the box, since
