@@ -245,7 +245,15 @@ func (r Reason) Sentence() string {
 
 // Verdict returns the only verdict that the reason can stand beside. An
 // unnamed reason blocks.
-func (r Reason) Verdict() Verdict { return reasons[r].verdict }
+func (r Reason) Verdict() Verdict { return verdicts[r] }
+
+// verdicts is that column of reasons: the judge asks for it often.
+var verdicts = func() (all [256]Verdict) {
+	for r, entry := range reasons {
+		all[r] = entry.verdict
+	}
+	return all
+}()
 
 // MarshalText implements encoding.TextMarshaler with the name.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

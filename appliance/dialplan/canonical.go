@@ -9,7 +9,8 @@ func unescape(s string) (string, error) {
 	if strings.IndexByte(s, '%') < 0 {
 		return s, printable(s)
 	}
-	out := make([]byte, 0, len(s))
+	var buf [64]byte // on the stack
+	out := buf[:0]
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		if c == '%' {

@@ -30,7 +30,7 @@ type shape struct {
 	except   string
 }
 
-func (s shape) holds(digits string) bool {
+func (s *shape) holds(digits string) bool {
 	return len(digits) >= s.min && len(digits) <= s.max && allDigits(digits) &&
 		beginsWithAny(digits, s.heads) && !beginsWithAny(digits, s.except)
 }

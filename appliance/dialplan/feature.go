@@ -40,9 +40,16 @@ func (r *reader) feature(s string, via int) {
 }
 
 // squeeze returns the digits of s.
-func squeeze(s string) string { return symbols.Replace(s) }
-
-var symbols = strings.NewReplacer("*", "", "#", "", "+", "")
+func squeeze(s string) string {
+	var b strings.Builder
+	b.Grow(len(s))
+	for i := range len(s) {
+		if c := s[i]; c != '*' && c != '#' && c != '+' {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
 
 // The longest parts of a feature code that hold no number.
 const (

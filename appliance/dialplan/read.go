@@ -131,17 +131,28 @@ func (r *reader) path(at int) []string {
 
 // add notes a candidate. The same number by another way is one meaning.
 func (r *reader) add(number string, class Class, label string, via int) {
-	for i := range r.out {
-		if one := &r.out[i]; one.Number == number && one.Class == class {
-			one.Doubtful = one.Doubtful && r.doubtful
-			return
-		}
+	if r.noted("", number, class) {
+		return
 	}
 	if len(r.out) == maxCandidates {
 		r.overflow = true
 		return
 	}
 	r.out = append(r.out, Candidate{Number: number, Class: class, Via: r.path(via), Label: label, Doubtful: r.doubtful})
+}
+
+// noted reports whether a number is a candidate already, and if so takes its doubt
+// away where there is none now. The number comes in two parts, which nobody needs to
+// put together for one that is known.
+func (r *reader) noted(head, tail string, class Class) bool {
+	for i := range r.out {
+		one := &r.out[i]
+		if one.Class == class && len(one.Number) == len(head)+len(tail) && one.Number[:len(head)] == head && one.Number[len(head):] == tail {
+			one.Doubtful = one.Doubtful && r.doubtful
+			return true
+		}
+	}
+	return false
 }
 
 // emergency reports whether an emergency number came to light. A number that
@@ -172,6 +183,9 @@ func (r *reader) addDirect(digits string, via int) {
 }
 
 func (r *reader) addClassed(digits string, class Class, via int) {
+	if r.noted("+", digits, class) {
+		return
+	}
 	number := "+" + digits
 	label := ""
 	if class != ClassUnknown || digits[0] != '1' {
