@@ -155,19 +155,16 @@ func plainTarget(uri message.URI) message.URI {
 
 // hop is our own Via for a request that leaves by to.
 func hop(to flow, branch string) string {
-	via := message.Via{
-		Transport: transportName(to),
-		Host:      to.local.Addr().String(),
-		Port:      to.local.Port(),
-		Params:    message.Params(";branch=" + branch),
-	}
+	var buf [usualKey]byte // on the stack
+	via := append(append(append(buf[:0], "SIP/2.0/"...), transportName(to)...), ' ')
+	via = append(append(to.local.AppendTo(via), ";branch="...), branch...)
 	switch {
 	case to.stream == nil:
-		via.Params += ";rport"
+		via = append(via, ";rport"...)
 	case to.peer != (peer{}):
-		via.Params += ";alias" // what we are asked back may come this way (RFC 5923)
+		via = append(via, ";alias"...) // what we are asked back may come this way (RFC 5923)
 	}
-	return via.String()
+	return string(via)
 }
 
 // ownURI is the URI under which a neighbour reached by to reaches us.

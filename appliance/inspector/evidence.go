@@ -97,14 +97,18 @@ func (a *allowance) refill(most quota, now time.Time) {
 	a.at = now
 }
 
-// omissions returns what the journal has to be told: of each account once a minute.
-func (e *evidence) omissions(now time.Time) []appliance.Event {
+// toldEvery is how often the journal hears of the same account.
+const toldEvery = time.Minute
+
+// omissions returns what the journal has to be told of calls that were left out for
+// so long, or longer.
+func (e *evidence) omissions(now time.Time, least time.Duration) []appliance.Event {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var all []appliance.Event
 	for _, table := range [...]recent[*allowance]{e.sources, e.accounts} {
 		for _, a := range table.all {
-			if a.omitted == 0 || now.Sub(a.since) < time.Minute {
+			if a.omitted == 0 || now.Sub(a.since) < least {
 				continue
 			}
 			all = append(all, appliance.Event{

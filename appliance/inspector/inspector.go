@@ -138,7 +138,14 @@ func (i *Inspector) Run(ctx context.Context) error {
 	i.txs.close()
 	tasks.Wait()
 	i.calls.abandon(i.now())
+	i.tellOmissions(i.now(), 0)
 	return nil
+}
+
+func (i *Inspector) tellOmissions(now time.Time, least time.Duration) {
+	for _, omitted := range i.calls.evidence.omissions(now, least) {
+		i.report(omitted)
+	}
 }
 
 // Tallies returns how many messages met each reason, since New. Reasons that

@@ -47,8 +47,6 @@ func (i *Inspector) sweep(now time.Time) {
 	i.media.renew(now)
 	i.watch.accounts.expire(now)
 	i.ring.sweep()
-	for _, omitted := range i.calls.evidence.omissions(now) {
-		i.report(omitted)
-	}
+	i.tellOmissions(now, toldEvery)
 	i.txs.shed(time.Now())
 }

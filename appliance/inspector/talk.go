@@ -49,6 +49,9 @@ func stay(next, old *sdp.Session) {
 	}
 }
 
+// open reports whether an offer waits that would replace what was said before.
+func (t *talk) open() bool { return t.before != [2]*sdp.Session{} }
+
 // settle makes what was said last the whole of it: the offer was answered.
 func (t *talk) settle() { t.before = [2]*sdp.Session{} }
 
@@ -114,7 +117,8 @@ func (t *talk) streams() (all []appliance.Stream) {
 }
 
 // joined joins two descriptions, stream by stream.
-func joined(in, out *sdp.Session) (all []appliance.Stream) {
+func joined(in, out *sdp.Session) []appliance.Stream {
+	all := make([]appliance.Stream, 0, 2*max(len(in.Media), len(out.Media))) // media and RTCP
 	for n := range max(len(in.Media), len(out.Media)) {
 		var a, b sdp.Media
 		if n < len(in.Media) {
@@ -133,8 +137,8 @@ func joined(in, out *sdp.Session) (all []appliance.Stream) {
 		}
 		mine, myControl := a.Endpoints()
 		theirs, theirControl := b.Endpoints()
-		all = append(all, zip(kind, mine, theirs)...)
-		all = append(all, zip(kind+"/rtcp", myControl, theirControl)...)
+		all = zip(all, kind, mine, theirs)
+		all = zip(all, kind+"/rtcp", myControl, theirControl)
 		for _, one := range b.Candidates {
 			all = append(all, appliance.Stream{Kind: kind, Inside: first(mine), Outside: one})
 		}
@@ -149,7 +153,8 @@ func first(list []netip.AddrPort) (none netip.AddrPort) {
 	return none
 }
 
-func zip(kind string, in, out []netip.AddrPort) (all []appliance.Stream) {
+// zip appends the streams between two lists of places.
+func zip(all []appliance.Stream, kind string, in, out []netip.AddrPort) []appliance.Stream {
 	for n := range max(len(in), len(out)) {
 		one := appliance.Stream{Kind: kind}
 		if n < len(in) {
@@ -279,8 +284,10 @@ func (i *Inspector) keep(d *dialog) *cut {
 func (i *Inspector) answeredMedia(d *dialog) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.talk.settle()
-	i.keep(d)
+	if d.talk.open() {
+		d.talk.settle()
+		i.keep(d)
+	}
 }
 
 // refusedMedia takes a leg's offer back.

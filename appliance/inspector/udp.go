@@ -201,8 +201,14 @@ func addressedTo(control []byte) netip.Addr {
 // send writes one datagram from local to remote.
 func (s *udpSocket) send(wire []byte, local netip.Addr, remote netip.AddrPort) error {
 	err := s.control(func(fd int) error {
-		_, err := syscall.SendmsgN(fd, wire, s.sourceControl(local), sockaddrOf(remote), 0)
-		return err
+		control, to := s.sourceControl(local), sockaddrOf(remote)
+		for {
+			// A wait that is bounded is not taken up again after a signal (signal(7)), and
+			// Go's scheduler sends many.
+			if _, err := syscall.SendmsgN(fd, wire, control, to, 0); err != syscall.EINTR {
+				return err
+			}
+		}
 	})
 	if err != nil {
 		return fmt.Errorf("send to udp %s: %w", remote, err)
