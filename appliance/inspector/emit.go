@@ -155,16 +155,19 @@ func plainTarget(uri message.URI) message.URI {
 
 // hop is our own Via for a request that leaves by to.
 func hop(to flow, branch string) string {
-	var buf [usualKey]byte // on the stack
-	via := append(append(append(buf[:0], "SIP/2.0/"...), transportName(to)...), ' ')
-	via = append(append(to.local.AppendTo(via), ";branch="...), branch...)
+	via := message.Via{
+		Transport: transportName(to),
+		Host:      to.local.Addr().String(),
+		Port:      to.local.Port(),
+		Params:    message.Params(";branch=" + branch),
+	}
 	switch {
 	case to.stream == nil:
-		via = append(via, ";rport"...)
+		via.Params += ";rport"
 	case to.peer != (peer{}):
-		via = append(via, ";alias"...) // what we are asked back may come this way (RFC 5923)
+		via.Params += ";alias" // what we are asked back may come this way (RFC 5923)
 	}
-	return string(via)
+	return via.String()
 }
 
 // ownURI is the URI under which a neighbour reached by to reaches us.

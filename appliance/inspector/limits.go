@@ -79,7 +79,7 @@ func defaultLimits() limits {
 		numbers:      4096,
 		contacts:     10,
 
-		// A weekend of it is less than the records hold.
+		// What one source leaves behind in a weekend is less than the records hold.
 		accountRecords: quota{500, 10 * time.Second},
 		sourceRecords:  quota{5000, 5 * time.Second},
 

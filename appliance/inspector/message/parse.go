@@ -23,8 +23,8 @@ type parser struct {
 	length  int               // Content-Length, -1 where it is absent
 }
 
-// parsers are those at hand: one is too large for the stack, and lives as long as a
-// head is read.
+// parsers are those at hand. The checks of headers are called by way of a table, so
+// that a parser escapes to the heap; it is in use while a head is read, and no longer.
 var parsers = sync.Pool{New: func() any { return new(parser) }}
 
 // Parse reads one message that fills a datagram. Bytes beyond Content-Length

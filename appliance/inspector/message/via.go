@@ -68,10 +68,12 @@ func (v Via) Append(dst []byte) []byte {
 // section 18.2.1), and with that port where he asks for it (RFC 3581 section 4).
 func (v Via) Returned(source string, port uint16) string {
 	var buf [usual]byte // on the stack
-	out := appendHostPort(append(append(append(buf[:0], "SIP/2.0/"...), v.Transport...), ' '), v.Host, v.Port)
 	_, wantsPort := v.RPort()
 	wantsAddress := wantsPort || v.Host != source
-	for rest := string(v.Params); rest != ""; {
+	rest := string(v.Params)
+	v.Params = ""
+	out := v.Append(buf[:0])
+	for rest != "" {
 		before, name := rest, ""
 		name, _, rest = cutParam(rest)
 		switch {
