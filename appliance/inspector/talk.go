@@ -74,18 +74,20 @@ func (t *talk) crosses() (outer int, ok bool) {
 	return 0, false
 }
 
-// variants are the descriptions of a leg that count now.
-func (t *talk) variants(leg int) (all []*sdp.Session) {
-	for _, one := range []*sdp.Session{t.said[leg], t.before[leg]} {
-		if one != nil {
-			all = append(all, one)
-		}
-	}
-	return all
-}
-
 // streamsMost bounds the streams of one dialog. An honest one has a handful.
 const streamsMost = 96
+
+// nobody is a side that has not spoken yet.
+var nobody sdp.Session
+
+// variants are the descriptions of a leg that count now: one, or two while an offer is
+// open.
+func (t *talk) variants(leg int) [2]*sdp.Session {
+	if t.said[leg] == nil {
+		return [2]*sdp.Session{&nobody, t.before[leg]}
+	}
+	return [2]*sdp.Session{t.said[leg], t.before[leg]}
+}
 
 // streams returns every stream of the dialog, without repeats.
 func (t *talk) streams() (all []appliance.Stream) {
@@ -93,17 +95,11 @@ func (t *talk) streams() (all []appliance.Stream) {
 	if !ok {
 		return nil
 	}
-	inner, far := t.variants(1-outer), t.variants(outer)
-	nobody := []*sdp.Session{{}}
-	if len(inner) == 0 {
-		inner = nobody
-	}
-	if len(far) == 0 {
-		far = nobody
-	}
-	for _, in := range inner {
-		for _, out := range far {
-			all = append(all, joined(in, out)...)
+	for _, in := range t.variants(1 - outer) {
+		for _, out := range t.variants(outer) {
+			if in != nil && out != nil {
+				all = join(all, in, out)
+			}
 		}
 	}
 	slices.SortFunc(all, func(a, b appliance.Stream) int {
@@ -116,17 +112,12 @@ func (t *talk) streams() (all []appliance.Stream) {
 	return all[:min(len(all), streamsMost)]
 }
 
-// joined joins two descriptions, stream by stream.
-func joined(in, out *sdp.Session) []appliance.Stream {
-	all := make([]appliance.Stream, 0, 2*max(len(in.Media), len(out.Media))) // media and RTCP
-	for n := range max(len(in.Media), len(out.Media)) {
-		var a, b sdp.Media
-		if n < len(in.Media) {
-			a = in.Media[n]
-		}
-		if n < len(out.Media) {
-			b = out.Media[n]
-		}
+// join appends the streams of two descriptions, one by one.
+func join(all []appliance.Stream, in, out *sdp.Session) []appliance.Stream {
+	most := max(len(in.Media), len(out.Media))
+	all = slices.Grow(all, 2*most) // media and RTCP
+	for n := range most {
+		a, b := nth(in, n), nth(out, n)
 		// Refused by one side, it is nobody's. Where one has not spoken yet it is open.
 		if n < len(in.Media) && a.Port == 0 || n < len(out.Media) && b.Port == 0 {
 			continue
@@ -135,15 +126,34 @@ func joined(in, out *sdp.Session) []appliance.Stream {
 		if kind == "" {
 			kind = b.Kind
 		}
-		mine, myControl := a.Endpoints()
-		theirs, theirControl := b.Endpoints()
+		var buf [4][sdp.MaxPorts]netip.AddrPort // on the stack
+		mine, myControl := a.Endpoints(buf[0][:0], buf[1][:0])
+		theirs, theirControl := b.Endpoints(buf[2][:0], buf[3][:0])
 		all = zip(all, kind, mine, theirs)
-		all = zip(all, kind+"/rtcp", myControl, theirControl)
+		all = zip(all, controlOf(kind), myControl, theirControl)
 		for _, one := range b.Candidates {
 			all = append(all, appliance.Stream{Kind: kind, Inside: first(mine), Outside: one})
 		}
 	}
 	return all
+}
+
+var silent sdp.Media
+
+// nth is a stream of a description, or none.
+func nth(s *sdp.Session, n int) *sdp.Media {
+	if n < len(s.Media) {
+		return &s.Media[n]
+	}
+	return &silent
+}
+
+// controlOf names the RTCP of a stream.
+func controlOf(kind string) string {
+	if kind == "audio" { // nearly always
+		return "audio/rtcp"
+	}
+	return kind + "/rtcp"
 }
 
 func first(list []netip.AddrPort) (none netip.AddrPort) {
@@ -177,6 +187,7 @@ type lines struct {
 // lines returns what the kernel must let in, and what it would have to cut.
 func (t *talk) lines() lines {
 	out := lines{streams: t.streams()}
+	out.permits = make([]appliance.MediaKey, 0, 2*len(out.streams))
 	if t.urgent {
 		out.permits = append(out.permits, appliance.MediaKey{})
 	}

@@ -63,12 +63,12 @@ type Media struct {
 	Candidates []netip.AddrPort
 }
 
-// Endpoints returns every place where the side wants packets of this stream,
-// without its candidates, the media first and then RTCP. There is none where the
-// stream is refused, held by an unspecified address, or not of datagrams.
-func (m Media) Endpoints() (media, control []netip.AddrPort) {
+// Endpoints appends every place where the side wants packets of this stream, without
+// its candidates: media, and RTCP, which is MaxPorts of either at most. There is none
+// where the stream is refused, held by an unspecified address, or not of datagrams.
+func (m *Media) Endpoints(media, control []netip.AddrPort) (allMedia, allControl []netip.AddrPort) {
 	if m.Port == 0 || !m.Datagrams || m.Address.IsUnspecified() {
-		return nil, nil
+		return media, control
 	}
 	for n := range m.Ports {
 		media = append(media, netip.AddrPortFrom(m.Address, m.Port+uint16(2*n)))
@@ -91,11 +91,13 @@ func Read(body []byte) (Session, error) {
 		return Session{}, fmt.Errorf("%d bytes; at most %d are read", len(body), MaxBytes)
 	}
 	r := reader{}
-	text := string(bytes.TrimRight(body, "\r\n"))
-	for n, line := range strings.Split(text, "\n") {
+	text, more := string(bytes.TrimRight(body, "\r\n")), true
+	for n := 0; more; n++ {
 		if n == maxLines {
 			return Session{}, fmt.Errorf("more than %d lines", maxLines)
 		}
+		var line string
+		line, text, more = strings.Cut(text, "\n")
 		if err := r.line(n, strings.TrimSuffix(line, "\r")); err != nil {
 			return Session{}, fmt.Errorf("line %d: %w", n+1, err)
 		}
@@ -105,20 +107,25 @@ func Read(body []byte) (Session, error) {
 
 // reader is a description while it is read.
 type reader struct {
-	session  Session
-	address  netip.Addr // of the session's c=
-	direct   Direction  // of the session
-	stated   []bool     // for each m=: whether it has a c= of its own
-	rtcp     []bool     // for each m=: whether it has an a=rtcp
-	rtcpPort []uint16
-	rtcpAddr []netip.Addr
+	session Session
+	address netip.Addr // of the session's c=
+	direct  Direction  // of the session
+	said    [MaxMedia]said
+}
+
+// said is what the lines below an m= have said so far.
+type said struct {
+	connection bool // a c= of its own
+	rtcp       bool // an a=rtcp
+	port       uint16
+	address    netip.Addr // of RTCP; invalid where it is that of the media
 }
 
 func (r *reader) line(n int, line string) error {
 	if len(line) < 2 || line[1] != '=' || line[0] < 'a' || line[0] > 'z' {
 		return errors.New("want a letter and an equals sign")
 	}
-	if strings.ContainsAny(line, "\r\x00") {
+	if strings.IndexByte(line, '\r') >= 0 || strings.IndexByte(line, 0) >= 0 {
 		return errors.New("a control character")
 	}
 	kind, value := line[0], line[2:]
@@ -148,37 +155,39 @@ func (r *reader) last() *Media {
 }
 
 func (r *reader) connection(value string) error {
-	address, err := readAddress(strings.Split(value, " "))
+	address, err := readAddress(value)
 	if err != nil {
 		return err
 	}
 	at := len(r.session.Media) - 1
 	switch {
-	case at < 0 && r.address.IsValid(), at >= 0 && r.stated[at]:
+	case at < 0 && r.address.IsValid(), at >= 0 && r.said[at].connection:
 		return errOrder
 	case at < 0:
 		r.address = address
 	default:
-		r.session.Media[at].Address, r.stated[at] = address, true
+		r.session.Media[at].Address, r.said[at].connection = address, true
 	}
 	return nil
 }
 
 // readAddress reads "IN IP4 192.0.2.1". A name would have to be looked up, and
 // need not mean the same to the next who does.
-func readAddress(words []string) (netip.Addr, error) {
-	if len(words) != 3 || words[0] != "IN" {
+func readAddress(value string) (netip.Addr, error) {
+	network, rest, _ := strings.Cut(value, " ")
+	kind, where, found := strings.Cut(rest, " ")
+	if network != "IN" || !found || strings.IndexByte(where, ' ') >= 0 {
 		return netip.Addr{}, errors.New("want a connection like IN IP4 192.0.2.1")
 	}
-	text, rest, slashed := strings.Cut(words[2], "/") // a time to live, of multicast
+	text, rest, slashed := strings.Cut(where, "/") // a time to live, of multicast
 	address, err := netip.ParseAddr(text)
 	switch {
 	case err != nil || slashed && rest == "":
-		return netip.Addr{}, fmt.Errorf("%q is not an address", words[2])
-	case words[1] == "IP4" && !address.Is4(), words[1] == "IP6" && (!address.Is6() || address.Is4In6() || address.Zone() != ""):
-		return netip.Addr{}, fmt.Errorf("%q is not of %s", words[2], words[1])
-	case words[1] != "IP4" && words[1] != "IP6":
-		return netip.Addr{}, fmt.Errorf("address type %q", words[1])
+		return netip.Addr{}, fmt.Errorf("%q is not an address", where)
+	case kind == "IP4" && !address.Is4(), kind == "IP6" && (!address.Is6() || address.Is4In6() || address.Zone() != ""):
+		return netip.Addr{}, fmt.Errorf("%q is not of %s", where, kind)
+	case kind != "IP4" && kind != "IP6":
+		return netip.Addr{}, fmt.Errorf("address type %q", kind)
 	case address.IsMulticast() || slashed:
 		return netip.Addr{}, errors.New("multicast")
 	}
@@ -186,14 +195,16 @@ func readAddress(words []string) (netip.Addr, error) {
 }
 
 func (r *reader) media(value string) error {
-	words := strings.Fields(value)
 	if len(r.session.Media) == MaxMedia {
 		return fmt.Errorf("more than %d media", MaxMedia)
 	}
-	if len(words) < 4 || !token(words[0]) || !token(strings.ReplaceAll(words[2], "/", "")) {
+	kind, rest := word(value)
+	where, rest := word(rest)
+	proto, rest := word(rest)
+	if format, _ := word(rest); format == "" || !token(kind) || !token(strings.ReplaceAll(proto, "/", "")) {
 		return errors.New("want a media like audio 4000 RTP/AVP 0")
 	}
-	portText, countText, many := strings.Cut(words[1], "/")
+	portText, countText, many := strings.Cut(where, "/")
 	port, err := number(portText)
 	if err != nil {
 		return err
@@ -205,15 +216,28 @@ func (r *reader) media(value string) error {
 		}
 	}
 	if count < 1 || count > MaxPorts || int(port)+2*int(count)-1 > 65535 && count > 1 {
-		return fmt.Errorf("%q are too many ports", words[1])
+		return fmt.Errorf("%q are too many ports", where)
 	}
 	r.session.Media = append(r.session.Media, Media{
-		Kind: strings.ToLower(words[0]), Datagrams: overUDP(words[2]), Address: r.address, Port: port, Ports: int(count), Direction: r.direct,
+		Kind: strings.ToLower(kind), Datagrams: overUDP(proto), Address: r.address, Port: port, Ports: int(count), Direction: r.direct,
 	})
-	r.stated, r.rtcp = append(r.stated, false), append(r.rtcp, false)
-	r.rtcpPort, r.rtcpAddr = append(r.rtcpPort, 0), append(r.rtcpAddr, netip.Addr{})
 	return nil
 }
+
+// word takes the first word off a text, "" where there is none.
+func word(text string) (first, rest string) {
+	from := 0
+	for from < len(text) && blank(text[from]) {
+		from++
+	}
+	to := from
+	for to < len(text) && !blank(text[to]) {
+		to++
+	}
+	return text[from:to], text[to:]
+}
+
+func blank(c byte) bool { return c == ' ' || c == '\t' }
 
 // overUDP tells the transports of IANA's registry apart: those over TCP begin
 // with it.
@@ -226,7 +250,14 @@ func token(s string) bool {
 	if s == "" || len(s) > maxToken {
 		return false
 	}
-	return strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789-.+_") == ""
+	for n := range len(s) {
+		switch c := s[n]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.', c == '+', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // number reads a port as it must be written: digits alone.
@@ -257,7 +288,7 @@ func (r *reader) attribute(value string) error {
 	case "rtcp-mux":
 		m.Muxed = true
 	case "rtcp":
-		return r.control(strings.Fields(rest))
+		return r.control(rest)
 	case "candidate":
 		return m.candidate(strings.Fields(rest))
 	}
@@ -265,18 +296,19 @@ func (r *reader) attribute(value string) error {
 }
 
 // control reads RFC 3605: a port and, perhaps, an address.
-func (r *reader) control(words []string) (err error) {
-	at := len(r.session.Media) - 1
-	if r.rtcp[at] || len(words) != 1 && len(words) != 4 {
+func (r *reader) control(value string) (err error) {
+	said := &r.said[len(r.session.Media)-1]
+	port, rest := word(value)
+	if said.rtcp || port == "" {
 		return errors.New("want one rtcp attribute like 4001 or 4001 IN IP4 192.0.2.1")
 	}
-	if r.rtcpPort[at], err = number(words[0]); err != nil {
+	if said.port, err = number(port); err != nil {
 		return err
 	}
-	if len(words) == 4 {
-		r.rtcpAddr[at], err = readAddress(words[1:])
+	if where := strings.Join(strings.Fields(rest), " "); where != "" {
+		said.address, err = readAddress(where)
 	}
-	r.rtcp[at] = true
+	said.rtcp = true
 	return err
 }
 
@@ -307,7 +339,7 @@ func (m *Media) candidate(words []string) error {
 // finish fills in what follows from the other lines.
 func (r *reader) finish() (Session, error) {
 	for n := range r.session.Media {
-		m := &r.session.Media[n]
+		m, said := &r.session.Media[n], &r.said[n]
 		if m.Direction == "" {
 			m.Direction = SendRecv
 		}
@@ -317,14 +349,14 @@ func (r *reader) finish() (Session, error) {
 		if !m.Address.IsValid() {
 			return Session{}, fmt.Errorf("media %d has no address", n+1)
 		}
-		if m.Port == 65535 && !r.rtcp[n] {
+		if m.Port == 65535 && !said.rtcp {
 			continue // there is no next port
 		}
 		m.Control = netip.AddrPortFrom(m.Address, m.Port+1)
-		if r.rtcp[n] {
-			m.Control = netip.AddrPortFrom(m.Address, r.rtcpPort[n])
-			if r.rtcpAddr[n].IsValid() {
-				m.Control = netip.AddrPortFrom(r.rtcpAddr[n], r.rtcpPort[n])
+		if said.rtcp {
+			m.Control = netip.AddrPortFrom(m.Address, said.port)
+			if said.address.IsValid() {
+				m.Control = netip.AddrPortFrom(said.address, said.port)
 			}
 		}
 		if m.Control.Port() == 0 || m.Control.Addr().IsUnspecified() {

@@ -49,7 +49,7 @@ func TestRead(t *testing.T) {
 			var media, control []netip.AddrPort
 			direction := Direction("")
 			for _, m := range session.Media {
-				some, other := m.Endpoints()
+				some, other := m.Endpoints(nil, nil)
 				media, control, direction = append(media, some...), append(control, other...), m.Direction
 			}
 			if !slices.Equal(media, c.media) || !slices.Equal(control, c.control) || direction != c.direction {
@@ -141,7 +141,7 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("%d media", len(session.Media))
 		}
 		for _, m := range session.Media {
-			media, control := m.Endpoints()
+			media, control := m.Endpoints(nil, nil)
 			if len(media) > MaxPorts || len(control) > MaxPorts || len(m.Candidates) > MaxCandidates {
 				t.Fatalf("beyond the bounds: %+v", m)
 			}
