@@ -27,7 +27,7 @@ func (i *Inspector) request(q *request) {
 	case i.silenced(q):
 	case q.Method == "CANCEL":
 		i.cancel(q)
-	case !addressable(q.uri):
+	case !addressable(*q.uri):
 		i.refuse(q, refusal{status: 416, phrase: "Unsupported URI Scheme", reason: appliance.ReasonForeignHost, detail: "Request-URI"})
 	case q.hops == 0 && q.Method == "OPTIONS" && q.toTag == "":
 		i.options(q) // it ends here, as a traceroute does (RFC 3261 section 16.3)

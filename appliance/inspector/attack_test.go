@@ -245,7 +245,7 @@ func TestFinishedTransactionsAreBounded(t *testing.T) {
 	}
 	s.in.txs.mu.Lock()
 	defer s.in.txs.mu.Unlock()
-	if got := len(s.in.txs.finished); got > 40 {
+	if got := s.in.txs.finished.len(); got > 40 {
 		t.Errorf("%d finished transactions are kept, want 40 at most", got)
 	}
 }

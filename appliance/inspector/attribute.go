@@ -74,7 +74,7 @@ func (i *Inspector) registrarOf(q *request) *settings.Trunk {
 	if q.office() || len(q.sip.Trunks) == 0 {
 		return nil
 	}
-	uri := q.uri
+	uri := *q.uri
 	if q.Method == "REGISTER" {
 		uri = q.toAddr.URI
 	}

@@ -37,25 +37,29 @@ const partsMax = 8
 // bodyRefusal returns a 415 for a body that is not understood: compressed, of an
 // unlisted type, or of several parts without exactly one session description.
 func bodyRefusal(q *request) (refusal, bool) {
-	unsupported := refusal{status: 415, phrase: "Unsupported Media Type", reason: appliance.ReasonBody,
-		headers: []field{{"Accept", acceptedBodies}}}
 	if encodings, err := q.Tokens("Content-Encoding"); err != nil || q.Has("Content-Encoding") && !identityOnly(encodings) {
-		unsupported.headers = append(unsupported.headers, field{"Accept-Encoding", "identity"})
-		return unsupported, true
+		return unsupported(field{"Accept-Encoding", "identity"}), true
 	}
 	if len(q.Body) == 0 {
 		return refusal{}, false
 	}
 	kind, err := q.ContentType()
 	if err != nil {
-		return unsupported, true
-	}
-	if kind.Text == "multipart/mixed" {
-		_, ok := onlySession(q.Message)
-		return unsupported, !ok
+		return unsupported(), true
 	}
 	method, ok := bodies[kind.Text]
-	return unsupported, !ok || method != "" && method != q.Method
+	if kind.Text == "multipart/mixed" {
+		_, ok = onlySession(q.Message)
+	}
+	if !ok || method != "" && method != q.Method {
+		return unsupported(), true
+	}
+	return refusal{}, false
+}
+
+func unsupported(more ...field) refusal {
+	return refusal{status: 415, phrase: "Unsupported Media Type", reason: appliance.ReasonBody,
+		headers: append([]field{{"Accept", acceptedBodies}}, more...)}
 }
 
 func identityOnly(encodings []string) bool {

@@ -44,7 +44,7 @@ func (i *Inspector) inner(q *request, said rules.Decision) (destination, refusal
 		next, no := i.inward(q)
 		return next, no, true
 	}
-	if b := i.remoteBinding(q, q.uri); b != nil {
+	if b := i.remoteBinding(q, *q.uri); b != nil {
 		next, no := i.registered(q, b)
 		return next, no, true
 	}
@@ -55,7 +55,7 @@ func (i *Inspector) inner(q *request, said rules.Decision) (destination, refusal
 	if addr, literal := q.uri.Addr(); literal && q.sip.PBX.Address.IsValid() && addr == q.sip.PBX.Address.Addr() {
 		// A phone that calls the PBX through the box. The PBX's own calls to itself
 		// have no business here.
-		if user, plain := plainUser(q.uri); plain && !q.who.pbx {
+		if user, plain := plainUser(*q.uri); plain && !q.who.pbx {
 			next, no := i.toPBX(q, user)
 			return next, no, true
 		}
@@ -73,13 +73,13 @@ func (i *Inspector) inward(q *request) (destination, refusal) {
 	if b := i.bindings.alias(q.uri.User, q.at); b != nil {
 		return i.registered(q, b)
 	}
-	if b := i.bindings.called(q.sip, q.who.trunk, q.uri, q.at); b != nil {
+	if b := i.bindings.called(q.sip, q.who.trunk, *q.uri, q.at); b != nil {
 		return i.registered(q, b)
 	}
 	if next, found := i.passedOn(q); found {
 		return next, refusal{}
 	}
-	user, plain := plainUser(q.uri)
+	user, plain := plainUser(*q.uri)
 	if plain && strings.HasPrefix(user, aliasPrefix) {
 		// An alias from before a restart: nobody on the LAN knows that name, but the
 		// To says which number was called.

@@ -2,7 +2,6 @@ package inspector
 
 import (
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -133,26 +132,29 @@ func spot(uri message.URI) string { return uri.Scheme + ":" + uri.User + "@" + u
 const passesMax = 3
 
 // dialogKey names a dialog from either side, and one of its passes.
-func dialogKey(callID, one, other string, pass int) string {
+type dialogKey struct {
+	callID, one, other string // the tags in order
+	pass               int
+}
+
+func keyBetween(callID, one, other string, pass int) dialogKey {
 	if one > other {
 		one, other = other, one
 	}
-	key := callID + "\x00" + one + "\x00" + other
-	if pass > 0 {
-		key += "\x00" + strconv.Itoa(pass)
-	}
-	return key
+	return dialogKey{callID, one, other, pass}
 }
+
+func (d *dialog) key() dialogKey { return keyBetween(d.callID, d.caller, d.callee, d.pass) }
 
 // dialogs is the one table of dialogs, bounded.
 type dialogs struct {
 	bounds limits
 	mu     sync.Mutex
-	all    map[string]*dialog
+	all    map[dialogKey]*dialog
 }
 
 func newDialogs(bounds limits) *dialogs {
-	return &dialogs{bounds: bounds, all: make(map[string]*dialog)}
+	return &dialogs{bounds: bounds, all: make(map[dialogKey]*dialog)}
 }
 
 // find returns the dialog, on its first pass, and which leg holds the tag of the
@@ -165,7 +167,7 @@ func (s *dialogs) find(callID, fromTag, toTag string) (d *dialog, from int) {
 func (s *dialogs) crossing(callID, fromTag, toTag string, pass int) (d *dialog, from int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d = s.all[dialogKey(callID, fromTag, toTag, pass)]
+	d = s.all[keyBetween(callID, fromTag, toTag, pass)]
 	switch {
 	case d == nil:
 		return nil, 0
@@ -201,7 +203,7 @@ func (s *dialogs) enter(d *dialog, urgent bool) *dialog {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ; ; d.pass++ {
-		old := s.all[dialogKey(d.callID, d.caller, d.callee, d.pass)]
+		old := s.all[d.key()]
 		if old == nil {
 			break
 		}
@@ -212,7 +214,7 @@ func (s *dialogs) enter(d *dialog, urgent bool) *dialog {
 	if !s.roomLocked(urgent) {
 		return nil
 	}
-	s.all[dialogKey(d.callID, d.caller, d.callee, d.pass)] = d
+	s.all[d.key()] = d
 	return d
 }
 
@@ -220,7 +222,7 @@ func (s *dialogs) enter(d *dialog, urgent bool) *dialog {
 func (s *dialogs) remove(d *dialog) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := dialogKey(d.callID, d.caller, d.callee, d.pass)
+	key := d.key()
 	if s.all[key] != d {
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/ringfence/ringfence/appliance/inspector/message"
 	"github.com/ringfence/ringfence/appliance/settings"
@@ -19,13 +20,22 @@ const (
 	// trusted headers come from a trunk or from the configured PBX: a phone must
 	// not say who it is, nor who forwarded a call to it.
 	trusted
+	// anew are those that are written for every message, and stand elsewhere.
+	anew
 )
 
 // allowed lists every header that is carried on as it stands, once it has been
-// read. Via, Route, Record-Route, Contact, Max-Forwards and the four that name
-// the transaction are written anew for every message and stand elsewhere.
-// Whatever is not listed ends here.
+// read, and those that every message has anyway. Whatever is not listed ends here.
 var allowed = map[string]passage{
+	"Via":                       anew,
+	"Route":                     anew,
+	"Record-Route":              anew,
+	"Max-Forwards":              anew,
+	"From":                      anew,
+	"To":                        anew,
+	"Call-ID":                   anew,
+	"CSeq":                      anew,
+	"Contact":                   anew,
 	"Accept":                    bothWays,
 	"Accept-Encoding":           bothWays,
 	"Accept-Language":           bothWays,
@@ -93,7 +103,7 @@ func carries(name string, who party) bool {
 		way, ok = allowed[textproto.CanonicalMIMEHeaderKey(name)]
 	}
 	switch {
-	case !ok:
+	case !ok, way == anew:
 		return false
 	case way == inward:
 		return who.side == outside
@@ -138,13 +148,21 @@ func offered(supported string) string {
 // carryContacts copies the Contacts without what would be put into requests that
 // nobody has judged: headers, and an address to send to instead of the host.
 func carryContacts(out, in *message.Message) {
-	for _, value := range in.All("Contact") {
-		if contact, err := message.ParseNameAddr(value); err == nil {
-			contact.URI = plainTarget(contact.URI)
-			value = contact.String()
+	for _, one := range in.Headers {
+		if one.Name != "Contact" {
+			continue
 		}
-		out.Headers = append(out.Headers, header("Contact", value))
+		if contact, err := message.ParseNameAddr(one.Value); err == nil && !plain(contact.URI) {
+			contact.URI = plainTarget(contact.URI)
+			one.Value = contact.String()
+		}
+		out.Headers = append(out.Headers, one)
 	}
+}
+
+// plain reports whether plainTarget would change nothing.
+func plain(uri message.URI) bool {
+	return uri.Headers == "" && uri.Password == "" && !uri.Params.Has("maddr")
 }
 
 // plainTarget is a remote target without headers, password and maddr.
@@ -155,19 +173,19 @@ func plainTarget(uri message.URI) message.URI {
 
 // hop is our own Via for a request that leaves by to.
 func hop(to flow, branch string) string {
-	via := message.Via{
+	more := ""
+	switch {
+	case to.stream == nil:
+		more = ";rport"
+	case to.peer != (peer{}):
+		more = ";alias" // what we are asked back may come this way (RFC 5923)
+	}
+	return message.Via{
 		Transport: transportName(to),
 		Host:      to.local.Addr().String(),
 		Port:      to.local.Port(),
-		Params:    message.Params(";branch=" + branch),
-	}
-	switch {
-	case to.stream == nil:
-		via.Params += ";rport"
-	case to.peer != (peer{}):
-		via.Params += ";alias" // what we are asked back may come this way (RFC 5923)
-	}
-	return via.String()
+		Params:    message.Params(";branch=" + branch + more),
+	}.String()
 }
 
 // ownURI is the URI under which a neighbour reached by to reaches us.
@@ -216,7 +234,12 @@ func header(name, value string) message.Header { return message.Header{Name: nam
 // outgoingRequest writes a request anew from what was read: topmost our own
 // Via, then those that it came with.
 func outgoingRequest(r *request, uri string, to flow, branch string, routes, recorded []string) *message.Message {
-	out := &message.Message{Method: r.Method, URI: uri, Headers: make([]message.Header, 0, len(r.Headers)+6)}
+	return onto(&message.Message{Headers: make([]message.Header, 0, len(r.Headers)+6)}, r, uri, to, branch, routes, recorded)
+}
+
+// onto is outgoingRequest onto an empty message.
+func onto(out *message.Message, r *request, uri string, to flow, branch string, routes, recorded []string) *message.Message {
+	out.Method, out.URI = r.Method, uri
 	out.Headers = append(out.Headers, header("Via", hop(to, branch)))
 	for _, via := range r.vias {
 		out.Headers = append(out.Headers, header("Via", via))
@@ -246,7 +269,8 @@ func (q *request) incomingVias() []string {
 // responseTo writes the frame of a response: the Vias, From, To, Call-ID and
 // CSeq of the request. tag is added to a To that has none, where it is not "".
 func responseTo(r *request, status int, phrase, tag string) *message.Message {
-	out := &message.Message{Status: status, Phrase: phrase, Headers: make([]message.Header, 0, len(r.vias)+12)}
+	out := draft()
+	out.Status, out.Phrase = status, phrase
 	for _, via := range r.vias {
 		out.Headers = append(out.Headers, header("Via", via))
 	}
@@ -282,3 +306,19 @@ func hopByHop(invite *message.Message, method string) *message.Message {
 
 // written emits a message.
 func written(m *message.Message) []byte { return m.Append(make([]byte, 0, m.Size())) }
+
+// drafts are messages that were sealed: the next one is written into the memory of an
+// old one.
+var drafts = sync.Pool{New: func() any { return &message.Message{Headers: make([]message.Header, 0, 24)} }}
+
+// draft returns an empty message for sealed, and for nobody else to keep.
+func draft() *message.Message { return drafts.Get().(*message.Message) }
+
+// sealed emits a draft, which nobody may use any more.
+func sealed(one *message.Message) []byte {
+	wire := written(one)
+	clear(one.Headers)
+	*one = message.Message{Headers: one.Headers[:0]}
+	drafts.Put(one)
+	return wire
+}

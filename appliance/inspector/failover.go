@@ -81,7 +81,7 @@ func (i *Inspector) trunksWays(q *request, said rules.Decision, trunk *settings.
 		}
 		// Another provider reads another number out of the same string.
 		again := q.rules.Call(rules.Call{
-			URI: i.normal(q, q.uri).String(), Direction: appliance.Outbound, Use: rules.UseCall, From: q.fromAddr.URI.User, Trunk: name,
+			URI: i.normal(q, *q.uri).String(), Direction: appliance.Outbound, Use: rules.UseCall, From: q.fromAddr.URI.User, Trunk: name,
 		})
 		if again.Verdict == appliance.Allow {
 			all = append(all, i.trunkWays(q, other, callee(again, other))...)

@@ -220,7 +220,7 @@ func (r *relay) forbid(by *ringing) bool {
 	}
 	out := responseTo(r.q, 403, "Forbidden", stableID(5, r.in.key))
 	out.Add("Reason", cutReason)
-	_ = r.in.respond(403, written(out))
+	_ = r.in.respond(403, sealed(out))
 	r.errand.ended(r, 403)
 	return true
 }

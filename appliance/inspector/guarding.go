@@ -57,7 +57,7 @@ func (i *Inspector) silenced(q *request) bool {
 		}
 	case q.Method == "REGISTER" || q.Method == "INVITE" || q.Method == "MESSAGE":
 		// Of the last two the judge says what they are: see screened.
-		if addressable(q.uri) && q.hops > 0 && !i.branches.looped(q) {
+		if addressable(*q.uri) && q.hops > 0 && !i.branches.looped(q) {
 			return false
 		}
 	}

@@ -196,7 +196,11 @@ func (i *Inspector) receive(from flow, data []byte) {
 		i.malformed(from, who, data, err)
 		return
 	}
-	i.door.ear.received(from, m.CallID(), opens(m), data)
+	if text := m.Text(); text == string(data) { // nearly always
+		received(i.door.ear, from, m.CallID(), opens(m), text)
+	} else {
+		received(i.door.ear, from, m.CallID(), opens(m), data)
+	}
 	i.handle(m, from, who, in, sip)
 }
 
@@ -213,7 +217,7 @@ func (i *Inspector) absorbed(from flow, data []byte) bool {
 	if tx == nil || !tx.acknowledged() {
 		return false
 	}
-	i.door.ear.received(from, string(callIDIn(tx.answer())), false, data)
+	received(i.door.ear, from, string(callIDIn(tx.answer())), false, data)
 	return true
 }
 
@@ -229,7 +233,7 @@ func (i *Inspector) received(from flow, m *message.Message) bool {
 		return false
 	}
 	if via, err := m.TopVia(); err == nil && m.Request() {
-		i.door.alias(from, via)
+		i.door.alias(from, *via)
 	}
 	i.handle(m, from, who, in, sip)
 	return true
@@ -275,8 +279,8 @@ func (i *Inspector) returning(q *request) func() (flow, error) {
 	return func() (flow, error) {
 		via := message.URI{Port: q.via.Port, Params: message.Params(";transport=" + q.from.transport)}
 		user := q.fromAddr.URI.User
-		if contacts, _, err := q.Contacts(); err == nil && len(contacts) == 1 {
-			user = contacts[0].URI.User
+		if contact, ok := q.Contact(); ok {
+			user = contact.URI.User
 		}
 		return i.rejoin(q.sip, q.from, netip.AddrPortFrom(q.from.remote.Addr(), portOf(via)), user)
 	}

@@ -19,7 +19,7 @@ func (i *Inspector) invite(q *request) {
 	if q.who.side == outside {
 		direction = appliance.Inbound
 	}
-	said := i.judge(q, q.uri, rules.UseCall, direction)
+	said := i.judge(q, *q.uri, rules.UseCall, direction)
 	urgent := exempt(q, said)
 	if i.screened(q, urgent) || i.turnedAway(q, urgent) {
 		return
@@ -42,7 +42,7 @@ func (i *Inspector) invite(q *request) {
 		i.overloaded(q)
 		return
 	}
-	record := recordOf(q, q.uri, rules.UseCall, direction, said)
+	record := recordOf(q, *q.uri, rules.UseCall, direction, said)
 	what := i.class(q, &record, said.Dialled)
 	i.calls.place(q, &record)
 	said = i.behave(q, &record, said)
@@ -86,11 +86,11 @@ func (i *Inspector) unfit(q *request) (refusal, bool) {
 	if no, bad := undescribed(q); bad {
 		return no, true
 	}
-	contacts, _, err := q.Contacts()
-	if err != nil || len(contacts) != 1 {
+	contact, ok := q.Contact()
+	if !ok {
 		return refusal{status: 400, phrase: "Missing Contact", reason: appliance.ReasonMalformedMessage}, true
 	}
-	if !i.mayTarget(q.sip, q.who, contacts[0].URI) && !q.fromRemote(contacts[0].URI) {
+	if !i.mayTarget(q.sip, q.who, contact.URI) && !q.fromRemote(contact.URI) {
 		return refusal{status: 403, phrase: "Forbidden", reason: appliance.ReasonForeignHost, detail: "Contact"}, true
 	}
 	return refusal{}, false
@@ -142,7 +142,7 @@ func (i *Inspector) connect(q *request, tx *serverTx, record appliance.Call, sai
 	}
 	// Whoever is refused hears so at once: only a call that is let on takes longer than
 	// 200 ms (RFC 3261 section 17.2.1).
-	_ = tx.respond(100, written(responseTo(q, 100, "Trying", "")))
+	_ = tx.respond(100, sealed(responseTo(q, 100, "Trying", "")))
 	a := &attempt{call: i.calls.begin(q, record, urgent), theirs: q.All("Record-Route"), urgent: urgent, longest: i.longest(said, urgent)}
 	a.try, a.call.dialled = what, strings.Clone(said.Dialled)
 	if q.who.side == outside {
@@ -226,7 +226,7 @@ func (a *attempt) won(r *relay, status int) {
 	if r.q.who.side != outside {
 		return
 	}
-	number := r.q.uri
+	number := *r.q.uri
 	if strings.HasPrefix(number.User, aliasPrefix) {
 		number = r.q.toAddr.URI
 	}
@@ -310,8 +310,8 @@ func (a *attempt) confirm(r *relay, d *dialog, res, out *message.Message) {
 	if d.confirmed {
 		return
 	}
-	if contacts, _, err := res.Contacts(); err == nil && len(contacts) == 1 {
-		d.legs[1].aim(contacts[0].URI)
+	if contact, ok := res.Contact(); ok {
+		d.legs[1].aim(contact.URI)
 	}
 	d.deadline = now.Add(a.early(r.i))
 	if res.Status >= 200 {
@@ -343,14 +343,14 @@ func (a *attempt) dialog(r *relay, tag, to string, beyond []string) *dialog {
 	now := r.i.now()
 	d := &dialog{
 		callID: strings.Clone(r.q.CallID()), caller: strings.Clone(r.q.fromTag), callee: strings.Clone(tag),
-		call: a.call, urgent: a.urgent, deadline: now.Add(a.early(r.i)), opened: spot(r.q.uri),
+		call: a.call, urgent: a.urgent, deadline: now.Add(a.early(r.i)), opened: spot(*r.q.uri),
 	}
 	// Where a Contact is missing, the address that a side spoke from, and the
 	// Request-URI that reached it, have to do.
 	caller := message.URI{Scheme: "sip", User: r.q.fromAddr.URI.User, Host: r.q.from.remote.Addr().String(), Port: r.q.from.remote.Port()}
 	d.legs[0] = leg{who: r.q.who, flow: r.q.from, routes: keptAll(a.theirs), target: kept(caller)}
-	if contacts, _, err := r.q.Contacts(); err == nil && len(contacts) == 1 {
-		d.legs[0].target = kept(contacts[0].URI)
+	if contact, ok := r.q.Contact(); ok {
+		d.legs[0].target = kept(contact.URI)
 	}
 	d.talk = talk{sides: a.talk.sides, urgent: a.urgent, said: a.talk.said}
 	d.legs[1] = leg{who: partyOf(r.q.sip, r.to.remote), flow: r.to, routes: reversed(keptAll(beyond)), target: r.sentTo()}

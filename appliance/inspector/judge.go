@@ -111,7 +111,7 @@ func dialable(uri message.URI) bool {
 func (i *Inspector) alarm(q *request, said rules.Decision) {
 	for _, named := range q.labels() {
 		uri := named.uri
-		if sameTarget(uri, q.uri) {
+		if sameTarget(uri, *q.uri) {
 			continue
 		}
 		meant := i.judge(q, uri, rules.UseCall, appliance.Outbound)

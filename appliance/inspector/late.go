@@ -12,8 +12,8 @@ import (
 // that nobody pays for it (RFC 3261 section 13.2.2.4).
 func (r *relay) hangUp(res *message.Message) {
 	target := r.sentTo()
-	if contacts, _, err := res.Contacts(); err == nil && len(contacts) == 1 {
-		target = plainTarget(contacts[0].URI)
+	if contact, ok := res.Contact(); ok {
+		target = plainTarget(contact.URI)
 	}
 	branch := r.i.branches.fresh(r.q)
 	_ = r.to.send(written(r.closing("ACK", 0, branch, target, res)), nil)

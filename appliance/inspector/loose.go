@@ -13,7 +13,7 @@ import (
 // What is left of Route is never followed: requests that open something go where
 // the rules say, and the others along the route set that their dialog learned.
 func (i *Inspector) unroute(q *request) bool {
-	if q.uri.Scheme != "sip" || q.uri.User != "" || !q.uri.Params.Has("lr") || !i.ownHost(q.uri) {
+	if q.uri.Scheme != "sip" || q.uri.User != "" || !q.uri.Params.Has("lr") || !i.ownHost(*q.uri) {
 		return true
 	}
 	routes, err := q.Routes()
@@ -23,7 +23,7 @@ func (i *Inspector) unroute(q *request) bool {
 	if len(routes) == 0 {
 		return true
 	}
-	q.uri = routes[len(routes)-1].URI
+	q.uri = &routes[len(routes)-1].URI
 	q.URI = q.uri.String()
 	q.Del("Route")
 	for _, route := range routes[:len(routes)-1] {

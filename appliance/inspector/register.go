@@ -105,7 +105,7 @@ func (i *Inspector) registrar(q *request) registrar {
 		return registrar{}
 	}
 	if pbx := q.sip.PBX; q.who.remote && pbx.Address.IsValid() {
-		if !sameDomain(q.uri, q.toAddr.URI) {
+		if !sameDomain(*q.uri, q.toAddr.URI) {
 			return registrar{}
 		}
 		return registrar{pbxRegistrar, message.URI{Scheme: "sip", Host: q.uri.Host, Port: q.uri.Port}, nil}
@@ -119,13 +119,13 @@ func (i *Inspector) registrar(q *request) registrar {
 func sameDomain(a, b message.URI) bool { return a.Host == b.Host }
 
 func (i *Inspector) registrarTrunk(q *request) *settings.Trunk {
-	host, of := i.normal(q, q.uri).Host, i.normal(q, q.toAddr.URI).Host
+	host, of := i.normal(q, *q.uri).Host, i.normal(q, q.toAddr.URI).Host
 	for n := range q.sip.Trunks {
 		if domain := q.sip.Trunks[n].Domain; domain == host && domain == of {
 			return &q.sip.Trunks[n]
 		}
 	}
-	if !i.ownHost(q.uri) {
+	if !i.ownHost(*q.uri) {
 		return nil
 	}
 	for n := range q.sip.Trunks {

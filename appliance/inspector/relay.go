@@ -209,11 +209,14 @@ func (r *relay) extra(res *message.Message) bool {
 // Contact, another one could be reached without us.
 func (i *Inspector) home(sip *rules.SIP, from flow, res *message.Message) {
 	who := partyOf(sip, from.remote)
-	contacts, _, err := res.Contacts()
-	if who.side != inside || err != nil || len(contacts) != 1 || res.Status >= 300 || i.mayTarget(sip, who, contacts[0].URI) {
+	if who.side != inside || res.Status >= 300 {
 		return
 	}
-	at := message.URI{Scheme: "sip", User: contacts[0].URI.User, Host: from.remote.Addr().WithZone("").String(), Port: from.remote.Port()}
+	contact, ok := res.Contact()
+	if !ok || i.mayTarget(sip, who, contact.URI) {
+		return
+	}
+	at := message.URI{Scheme: "sip", User: contact.URI.User, Host: from.remote.Addr().WithZone("").String(), Port: from.remote.Port()}
 	res.Set("Contact", message.NameAddr{URI: at}.String())
 }
 
@@ -236,20 +239,22 @@ func (r *relay) upstream(res *message.Message) *message.Message {
 	return out
 }
 
-// finish sends a response back and tells the errand of the first final one.
+// finish sends a response back and tells the errand of the first final one. Nobody may
+// use it afterwards.
 func (r *relay) finish(out *message.Message) {
+	status := out.Status
 	r.mu.Lock()
-	first := r.final == 0 && out.Status >= 200
+	first := r.final == 0 && status >= 200
 	if first {
-		r.final = out.Status
+		r.final = status
 	}
 	r.mu.Unlock()
 	if first {
 		r.settled()
 	}
-	_ = r.in.respond(out.Status, written(out))
+	_ = r.in.respond(status, sealed(out))
 	if first {
-		r.errand.ended(r, out.Status)
+		r.errand.ended(r, status)
 	}
 }
 
@@ -292,7 +297,7 @@ func (r *relay) giveUp(status int, phrase string) {
 	r.mu.Unlock()
 	r.settled()
 	out := responseTo(r.q, status, phrase, stableID(5, r.in.key))
-	_ = r.in.respond(status, written(out))
+	_ = r.in.respond(status, sealed(out))
 	r.errand.ended(r, status)
 	if c := r.i.txs.client(r.branch, r.q.Method); c != nil {
 		r.i.txs.finish(c) // an answer may still come: see hangUp

@@ -76,7 +76,7 @@ func atOffice(said rules.Decision, host string, port uint16) (string, bool) {
 // remoteCall sends a request of a telephone on the WAN to the PBX. The number was
 // judged already; what the PBX makes of it is judged again on its way to a trunk.
 func (i *Inspector) remoteCall(q *request) (destination, refusal) {
-	user, plain := plainUser(q.uri)
+	user, plain := plainUser(*q.uri)
 	if !plain {
 		return destination{}, noUser
 	}

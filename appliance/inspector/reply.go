@@ -25,7 +25,7 @@ func (i *Inspector) reply(q *request, tx *serverTx, status int, phrase string, h
 	for _, one := range headers {
 		res.Add(one.name, one.value)
 	}
-	wire := written(res)
+	wire := sealed(res)
 	if tx == nil {
 		var err error
 		if tx, err = i.txs.serve(q.key(q.Method), q.Method, q.back, false); err != nil {
@@ -71,7 +71,7 @@ func (i *Inspector) overloaded(q *request) {
 	}
 	res := responseTo(q, 503, "Service Unavailable", stableID(5, q.key(q.Method), q.CallID()))
 	res.Add("Retry-After", "10")
-	_ = q.back.send(written(res), nil)
+	_ = q.back.send(sealed(res), nil)
 }
 
 // malformed counts bytes that are no message. A neighbour on the LAN hears which
@@ -97,7 +97,7 @@ func (i *Inspector) options(q *request) {
 		i.refuse(q, no)
 		return
 	}
-	if q.who.side == inside && dialable(q.uri) {
+	if q.who.side == inside && dialable(*q.uri) {
 		i.refuse(q, refusal{status: 404, phrase: "Not Found", reason: appliance.ReasonUnknownUser})
 		return
 	}

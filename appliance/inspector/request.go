@@ -22,11 +22,11 @@ type request struct {
 	at    time.Time
 
 	source           string // the sender's address, without port and zone
-	uri              message.URI
-	via              message.Via // topmost, as received
-	vias             []string    // every Via, as a response must carry them
+	uri              *message.URI
+	via              *message.Via // topmost, as received
+	vias             []string     // every Via, as a response must carry them
 	cseq             message.CSeq
-	fromAddr, toAddr message.NameAddr
+	fromAddr, toAddr *message.NameAddr
 	fromTag, toTag   string
 	hops             int    // Max-Forwards
 	own              string // the key of its own transaction: see key
@@ -71,7 +71,7 @@ func read(m *message.Message, from flow, who party, r *rules.Rules, sip *rules.S
 // replyAddress is where responses go: back to the source address, and to the
 // source port where the sender asked for that (RFC 3581) or speaks TCP, else
 // to the port in its Via (RFC 3261 section 18.2.2). maddr is never followed.
-func replyAddress(via message.Via, from flow) netip.AddrPort {
+func replyAddress(via *message.Via, from flow) netip.AddrPort {
 	if _, wantsPort := via.RPort(); wantsPort || from.stream != nil {
 		return from.remote
 	}

@@ -46,12 +46,13 @@ type track struct {
 	place   *list.Element
 }
 
-// crossing is one message at the box's edge. wire is never written to.
+// crossing is one message at the box's edge.
 type crossing struct {
 	at, last      int64 // nanoseconds since 1970
 	repeats       int
-	length        int // bytes on the wire; wire may be cut
-	wire          []byte
+	length        int    // bytes on the wire; what is kept may be cut
+	heard         string // as it came
+	wire          []byte // as it went; it is never written to
 	local, remote netip.AddrPort
 	transport     settings.Transport
 	sent          bool
@@ -92,8 +93,9 @@ func (r *ring) sweep() {
 	}
 }
 
-// heard keeps a message that came in. wire is copied.
-func (r *ring) heard(from flow, callID string, opens bool, wire []byte) {
+// heard keeps a message that came in. Where text is a string it is kept as it is, and
+// else copied.
+func heard[bytes string | []byte](r *ring, from flow, callID string, opens bool, text bytes) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.all[callID]
@@ -103,11 +105,15 @@ func (r *ring) heard(from flow, callID string, opens bool, wire []byte) {
 		}
 		t = r.beginLocked(callID)
 	}
-	if t.repeated(from, false, wire, r.now) {
+	if k := t.again(from, false, len(text), func(k *crossing) bool { return k.heard == string(text[:len(k.heard)]) }); k != nil {
+		k.repeat(r.now())
 		return
 	}
-	own := bytes.Clone(wire[:min(len(wire), r.bounds.keptMessage)])
-	r.addLocked(t, crossing{wire: own, length: len(wire), local: from.local, remote: from.remote, transport: from.transport})
+	own, length := string(text), len(text)
+	if length > r.bounds.keptMessage {
+		own = strings.Clone(own[:r.bounds.keptMessage])
+	}
+	r.addLocked(t, crossing{heard: own, length: length, local: from.local, remote: from.remote, transport: from.transport})
 }
 
 // told keeps a message that goes out. wire stays as it is from here on: whoever
@@ -116,7 +122,11 @@ func (r *ring) told(to flow, callID, wire []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.all[string(callID)]
-	if t == nil || t.repeated(to, true, wire, r.now) {
+	if t == nil {
+		return
+	}
+	if k := t.again(to, true, len(wire), func(k *crossing) bool { return bytes.Equal(k.wire, wire[:len(k.wire)]) }); k != nil {
+		k.repeat(r.now())
 		return
 	}
 	length := len(wire)
@@ -126,17 +136,28 @@ func (r *ring) told(to flow, callID, wire []byte) {
 	r.addLocked(t, crossing{wire: wire, length: length, local: to.local, remote: to.remote, transport: to.transport, sent: true})
 }
 
-// repeated counts a message that is there already.
-func (t *track) repeated(by flow, sent bool, wire []byte, now func() time.Time) bool {
+// again returns the message that is there already, or nil.
+func (t *track) again(by flow, sent bool, length int, same func(*crossing) bool) *crossing {
 	for n := len(t.kept) - 1; n >= max(0, len(t.kept)-lookBack); n-- {
-		k := &t.kept[n]
-		if k.sent == sent && k.length == len(wire) && k.remote == by.remote && bytes.Equal(k.wire, wire[:len(k.wire)]) {
-			k.repeats++
-			k.last = now().UnixNano()
-			return true
+		if k := &t.kept[n]; k.sent == sent && k.length == length && k.remote == by.remote && same(k) {
+			return k
 		}
 	}
-	return false
+	return nil
+}
+
+// repeat counts a message that came or went once more.
+func (k *crossing) repeat(at time.Time) {
+	k.repeats++
+	k.last = at.UnixNano()
+}
+
+// text is what is kept of a message.
+func (k *crossing) text() []byte {
+	if k.sent {
+		return k.wire
+	}
+	return []byte(k.heard)
 }
 
 func (r *ring) beginLocked(callID string) *track {
@@ -184,7 +205,7 @@ func (r *ring) addLocked(t *track, k crossing) {
 	}
 }
 
-func weight(k crossing) int { return keptOverhead + cap(k.wire) }
+func weight(k crossing) int { return keptOverhead + len(k.heard) + cap(k.wire) }
 
 func (r *ring) weighLocked(t *track, by int) {
 	t.bytes += by
@@ -281,7 +302,7 @@ func (r *ring) trace(callID string) appliance.Trace {
 func (k *crossing) shown(sip *rules.SIP) appliance.Message {
 	m := appliance.Message{
 		Time: time.Unix(0, k.at).UTC(), Repeats: k.repeats, Sent: k.sent, Transport: string(k.transport),
-		Local: k.local, Remote: k.remote, Length: k.length, Text: string(trace.Redact(k.wire)),
+		Local: k.local, Remote: k.remote, Length: k.length, Text: string(trace.Redact(k.text())),
 	}
 	if k.repeats > 0 {
 		m.Last = time.Unix(0, k.last).UTC()

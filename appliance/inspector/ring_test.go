@@ -288,13 +288,13 @@ func TestRingIsBounded(t *testing.T) {
 	s, r := ringOf(t, bounds)
 	by := flow{transport: "udp", local: s.box, remote: s.pbxAt}
 	text := func(n int) []byte { return []byte(fmt.Sprintf("INFO %d %s", n, strings.Repeat("x", 2000))) }
-	r.heard(by, "live", true, text(0))
+	heard(r, by, "live", true, text(0))
 	r.opened("live")
 	for n := range 300 {
-		r.heard(by, "live", false, text(n))
+		heard(r, by, "live", false, text(n))
 		r.told(by, []byte("live"), text(-n-1))
 		if n%3 == 0 {
-			r.heard(by, fmt.Sprint("refused", n), true, text(n))
+			heard(r, by, fmt.Sprint("refused", n), true, text(n))
 			r.settled(fmt.Sprint("refused", n), false)
 		}
 	}
@@ -329,7 +329,7 @@ func TestRingFromEverySide(t *testing.T) {
 		hands.Go(func() {
 			for n := range 500 {
 				id := fmt.Sprint(n % 17)
-				r.heard(by, id, n%3 == 0, []byte(fmt.Sprint("m", hand, n)))
+				heard(r, by, id, n%3 == 0, []byte(fmt.Sprint("m", hand, n)))
 				r.opened(id)
 				r.told(by, []byte(id), []byte(fmt.Sprint("s", hand, n)))
 				r.trace(id)
@@ -396,7 +396,7 @@ func BenchmarkEar(b *testing.B) {
 	ear := s.in.door.ear
 	b.ReportAllocs()
 	for b.Loop() {
-		ear.ring.heard(by, "bench", true, wire)
+		heard(ear.ring, by, "bench", true, wire)
 		ear.ring.opened("bench")
 		for range 7 {
 			wire[len(wire)-2]++ // another message each time

@@ -135,7 +135,7 @@ func (i *Inspector) orphan(q *request, beyond []message.NameAddr) (next destinat
 	}
 	if q.office() {
 		to, err := i.towardInside(q, q.sip.PBX.Transport, q.sip.PBX.Address)
-		return destination{plainTarget(q.uri).String(), to}, nil, err == nil
+		return destination{plainTarget(*q.uri).String(), to}, nil, err == nil
 	}
 	trunk, at := orphanTrunk(q, beyond)
 	if trunk == nil {
@@ -151,15 +151,15 @@ func (i *Inspector) orphan(q *request, beyond []message.NameAddr) (next destinat
 	for _, route := range beyond {
 		routes = append(routes, route.String())
 	}
-	return destination{plainTarget(q.uri).String(), to}, routes, true
+	return destination{plainTarget(*q.uri).String(), to}, routes, true
 }
 
 // orphanTrunk returns the trunk that the next Route names, else the Request-URI,
 // and its address; else the only trunk there is, whose gateway may be anywhere.
 func orphanTrunk(q *request, beyond []message.NameAddr) (*settings.Trunk, netip.AddrPort) {
-	named := []message.URI{q.uri}
+	named := []message.URI{*q.uri}
 	if len(beyond) > 0 {
-		named = []message.URI{beyond[0].URI, q.uri}
+		named = []message.URI{beyond[0].URI, *q.uri}
 	}
 	for _, uri := range named {
 		addr, literal := uri.Addr()
@@ -198,7 +198,7 @@ func gateway(sip *rules.SIP, trunk *settings.Trunk, at netip.AddrPort) netip.Add
 // the PBX where the Request-URI names it, an address of the LAN over UDP, else
 // the PBX, whose Contact a router before us may have changed.
 func (i *Inspector) orphanInside(q *request) (destination, bool) {
-	uri, pbx := plainTarget(q.uri), q.sip.PBX.Address
+	uri, pbx := plainTarget(*q.uri), q.sip.PBX.Address
 	addr, literal := uri.Addr()
 	var to flow
 	var err error

@@ -54,15 +54,15 @@ func (i *Inspector) subscribe(q *request) {
 
 // subscription finds the way of a SUBSCRIBE.
 func (i *Inspector) subscription(q *request) (destination, refusal) {
-	if dialable(q.uri) || q.office() {
-		said := i.judge(q, q.uri, rules.UseCall, appliance.Outbound)
+	if dialable(*q.uri) || q.office() {
+		said := i.judge(q, *q.uri, rules.UseCall, appliance.Outbound)
 		if said.Verdict != appliance.Allow {
 			status, phrase, headers := refusalOf(q.sip)
 			return destination{}, refusal{status: status, phrase: phrase, reason: said.Reason, headers: headers}
 		}
 		return i.destination(q, said)
 	}
-	uri := i.normal(q, q.uri)
+	uri := i.normal(q, *q.uri)
 	for n := range q.sip.Trunks {
 		trunk := &q.sip.Trunks[n]
 		if trunk.Domain != uri.Host || uri.Scheme != "sip" {
@@ -88,11 +88,11 @@ type watch struct {
 }
 
 func (w *watch) open(i *Inspector, q *request, to flow) {
-	w.half = &dialog{callID: strings.Clone(q.CallID()), caller: strings.Clone(q.fromTag), opened: spot(q.uri),
+	w.half = &dialog{callID: strings.Clone(q.CallID()), caller: strings.Clone(q.fromTag), opened: spot(*q.uri),
 		deadline: q.at.Add(i.bounds.cancelled)}
 	w.half.legs[0] = leg{who: q.who, flow: q.from, routes: keptAll(w.theirs)}
-	if contacts, _, err := q.Contacts(); err == nil && len(contacts) == 1 {
-		w.half.legs[0].aim(contacts[0].URI)
+	if contact, ok := q.Contact(); ok {
+		w.half.legs[0].aim(contact.URI)
 	}
 	w.half.legs[1] = leg{who: partyOf(q.sip, to.remote), flow: to}
 	i.dialogs.enter(w.half, false)
@@ -115,9 +115,9 @@ func (w *watch) answered(r *relay, res, out *message.Message) {
 	if d == nil || d.call != nil {
 		return
 	}
-	if contacts, _, err := res.Contacts(); err == nil && len(contacts) == 1 {
+	if contact, ok := res.Contact(); ok {
 		d.mu.Lock()
-		d.legs[1].aim(contacts[0].URI)
+		d.legs[1].aim(contact.URI)
 		d.mu.Unlock()
 	}
 	d.until(subscribedUntil(r, res))
@@ -148,8 +148,8 @@ func (i *Inspector) subscribed(q *request) (*dialog, int) {
 		return nil, 0
 	}
 	full := half.fork(q.fromTag, q.All("Record-Route"))
-	if contacts, _, err := q.Contacts(); err == nil && len(contacts) == 1 {
-		full.legs[1].aim(contacts[0].URI)
+	if contact, ok := q.Contact(); ok {
+		full.legs[1].aim(contact.URI)
 	}
 	if full = i.dialogs.enter(full, false); full == nil || full.call != nil {
 		return nil, 0

@@ -35,16 +35,16 @@ type ear struct {
 }
 
 // received hears a message that was read. opens says whether it could be the first of
-// a call. wire is read and not kept.
-func (e *ear) received(from flow, callID string, opens bool, wire []byte) {
+// a call. text is copied where it is kept, unless it is a string.
+func received[bytes string | []byte](e *ear, from flow, callID string, opens bool, text bytes) {
 	if e == nil {
 		return
 	}
 	if !e.ring.off() {
-		e.ring.heard(from, callID, opens, wire)
+		heard(e.ring, from, callID, opens, text)
 	}
 	if e.tap != nil && e.tap.Wants() {
-		e.pass(from, false, callID, wire)
+		e.pass(from, false, callID, string(text))
 	}
 }
 
@@ -70,7 +70,7 @@ func (e *ear) sent(to flow, wire []byte) {
 		e.ring.told(to, callID, wire)
 	}
 	if taps {
-		e.pass(to, true, string(callID), wire)
+		e.pass(to, true, string(callID), string(wire))
 	}
 }
 
@@ -89,10 +89,10 @@ func callIDIn(wire []byte) []byte {
 	return nil
 }
 
-func (e *ear) pass(by flow, sent bool, callID string, wire []byte) {
+func (e *ear) pass(by flow, sent bool, callID, text string) {
 	e.tap.Take(strings.Clone(callID), appliance.Message{
 		Time: e.now(), Sent: sent, Transport: string(by.transport), Local: by.local, Remote: by.remote,
-		Length: len(wire), Text: string(wire),
+		Length: len(text), Text: text,
 	})
 }
 

@@ -225,7 +225,7 @@ func (d *door) readStream(from flow, conn net.Conn) error {
 		default:
 			from.stream.spoke.Store(true)
 			reader.greets = time.Time{}
-			d.ear.received(from, m.CallID(), opens(m), stream.Raw())
+			received(d.ear, from, m.CallID(), opens(m), stream.Raw())
 			if !d.inside.received(from, m) {
 				return errClosed
 			}

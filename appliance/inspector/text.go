@@ -13,7 +13,7 @@ func (i *Inspector) text(q *request) {
 	if q.who.side == outside {
 		direction = appliance.Inbound
 	}
-	said := i.judge(q, q.uri, rules.UseMessage, direction)
+	said := i.judge(q, *q.uri, rules.UseMessage, direction)
 	urgent := exempt(q, said)
 	if i.screened(q, urgent) || i.turnedAway(q, urgent) {
 		return
@@ -33,7 +33,7 @@ func (i *Inspector) text(q *request) {
 		i.overloaded(q)
 		return
 	}
-	record := recordOf(q, q.uri, rules.UseMessage, direction, said)
+	record := recordOf(q, *q.uri, rules.UseMessage, direction, said)
 	said = i.behave(q, &record, said)
 	i.tallies.count(said.Reason)
 	if said.Verdict != appliance.Allow {

@@ -31,9 +31,9 @@ type transactions struct {
 
 	mu       sync.Mutex
 	servers  map[string]*serverTx
-	clients  map[string]*clientTx
-	weight   int        // bytes of the requests and last responses that are kept
-	finished []finished // oldest first
+	clients  map[clientKey]*clientTx
+	weight   int // bytes of the requests and last responses that are kept
+	finished queue
 	closing  bool
 }
 
@@ -52,13 +52,40 @@ type finished struct {
 	tx running
 }
 
+// queue holds finished transactions, the oldest first. Its memory is used again: one
+// comes in for each that goes out.
+type queue struct {
+	all  []finished
+	gone int // of those in front
+}
+
+func (q *queue) len() int { return len(q.all) - q.gone }
+
+func (q *queue) oldest() finished { return q.all[q.gone] }
+
+func (q *queue) push(one finished) {
+	if len(q.all) == cap(q.all) && q.gone > len(q.all)/2 {
+		n := copy(q.all, q.all[q.gone:])
+		clear(q.all[n:])
+		q.all, q.gone = q.all[:n], 0
+	}
+	q.all = append(q.all, one)
+}
+
+func (q *queue) pop() finished {
+	one := q.all[q.gone]
+	q.all[q.gone] = finished{} // it must not keep the transaction
+	q.gone++
+	return one
+}
+
 func newTransactions(bounds limits, catch func()) *transactions {
 	return &transactions{
 		catch:   catch,
 		bounds:  bounds,
 		epoch:   time.Now(),
 		servers: make(map[string]*serverTx),
-		clients: make(map[string]*clientTx),
+		clients: make(map[clientKey]*clientTx),
 	}
 }
 
@@ -116,11 +143,11 @@ func (t *transactions) room(urgent bool) bool {
 func (t *transactions) makeRoom(places, weight int, urgent bool) {
 	for {
 		t.mu.Lock()
-		if t.closing || len(t.finished) == 0 || t.roomLocked(places, weight, urgent) {
+		if t.closing || t.finished.len() == 0 || t.roomLocked(places, weight, urgent) {
 			t.mu.Unlock()
 			return
 		}
-		oldest := t.popLocked()
+		oldest := t.finished.pop()
 		t.mu.Unlock()
 		oldest.tx.end()
 	}
@@ -150,21 +177,14 @@ func (t *transactions) spawn(task func()) {
 // list has a bound of its own.
 func (t *transactions) finish(tx running) {
 	t.mu.Lock()
-	t.finished = append(t.finished, finished{time.Now(), tx})
-	if len(t.finished) <= t.bounds.transactions {
+	t.finished.push(finished{time.Now(), tx})
+	if t.finished.len() <= t.bounds.transactions {
 		t.mu.Unlock()
 		return
 	}
-	oldest := t.popLocked()
+	oldest := t.finished.pop()
 	t.mu.Unlock()
 	oldest.tx.end()
-}
-
-func (t *transactions) popLocked() finished {
-	oldest := t.finished[0]
-	t.finished[0] = finished{} // the array behind it must not keep the transaction
-	t.finished = t.finished[1:]
-	return oldest
 }
 
 // shed ends finished transactions early while the table is more than half full,
@@ -173,16 +193,17 @@ func (t *transactions) shed(now time.Time) {
 	for {
 		t.mu.Lock()
 		crowded := len(t.servers)+len(t.clients) > t.bounds.transactions/2 || t.weight > t.bounds.bytes/2
-		if len(t.finished) == 0 {
+		if t.finished.len() == 0 {
 			t.mu.Unlock()
 			return
 		}
-		oldest, age := t.finished[0], now.Sub(t.finished[0].at)
+		oldest := t.finished.oldest()
+		age := now.Sub(oldest.at)
 		if age < t.bounds.linger || !crowded && age < t.bounds.cancelled {
 			t.mu.Unlock()
 			return
 		}
-		t.popLocked()
+		t.finished.pop()
 		t.mu.Unlock()
 		oldest.tx.end()
 	}

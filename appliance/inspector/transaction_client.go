@@ -19,7 +19,7 @@ type clientHandler interface {
 // clientTx waits for the responses to one request that we sent.
 type clientTx struct {
 	table   *transactions
-	key     string
+	key     clientKey
 	weight  int // bytes of the request
 	sent    *message.Message
 	flow    flow
@@ -52,7 +52,7 @@ func (t *transactions) requestOver(branch string, m *message.Message, to flow, u
 
 func (t *transactions) start(branch string, m *message.Message, to flow, urgent bool, handler clientHandler, watched bool) (*clientTx, error) {
 	out := written(m)
-	c := &clientTx{table: t, key: clientKey(branch, m.Method), sent: m, flow: to, handler: handler, weight: len(out), wire: out}
+	c := &clientTx{table: t, key: clientKey{branch, m.Method}, sent: m, flow: to, handler: handler, weight: len(out), wire: out}
 	c.timer.Bind(c)
 	t.makeRoom(1, c.weight, urgent)
 	t.mu.Lock()
@@ -89,13 +89,14 @@ func (c *clientTx) kind() transaction.Kind {
 	return transaction.Client
 }
 
-func clientKey(branch, method string) string { return branch + " " + method }
+// clientKey names a client transaction (RFC 3261 section 17.1.3).
+type clientKey struct{ branch, method string }
 
 // client returns the transaction that a response belongs to, or nil.
 func (t *transactions) client(branch, method string) *clientTx {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.clients[clientKey(branch, method)]
+	return t.clients[clientKey{branch, method}]
 }
 
 // cancelled bounds the wait for the end of an INVITE whose CANCEL has left.

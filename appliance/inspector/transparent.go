@@ -60,7 +60,7 @@ func (i *Inspector) strayed(q *request) bool {
 		return false
 	}
 	if q.who.side == inside && (q.Method == "INVITE" || q.Method == "MESSAGE") {
-		if exempt(q, i.judge(q, q.uri, useOf(q.Method), appliance.Outbound)) {
+		if exempt(q, i.judge(q, *q.uri, useOf(q.Method), appliance.Outbound)) {
 			return false
 		}
 	}
@@ -142,7 +142,7 @@ func (i *Inspector) passedOn(q *request) (destination, bool) {
 		return destination{}, false
 	}
 	to, found, err := i.door.inNameOf(q.from.transport, q.from.remote, q.from.local)
-	return destination{plainTarget(q.uri).String(), to}, found && err == nil
+	return destination{plainTarget(*q.uri).String(), to}, found && err == nil
 }
 
 // ownRoute reports whether a Route is one that our Record-Route made: it leads to

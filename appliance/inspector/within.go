@@ -80,7 +80,7 @@ func (i *Inspector) party(q *request) (*dialog, int) {
 func (i *Inspector) belongs(q *request, d *dialog, from int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.legs[from].speaks(q.sip, q.from.remote.Addr()) && (d.aimedAt(1-from, q.uri) || i.rewritten(q, &d.legs[1-from]))
+	return d.legs[from].speaks(q.sip, q.from.remote.Addr()) && (d.aimedAt(1-from, *q.uri) || i.rewritten(q, &d.legs[1-from]))
 }
 
 // rewritten reports whether a Request-URI is the leg's target with another host.
@@ -171,7 +171,7 @@ func (i *Inspector) forward(q *request, d *dialog, from int, referTo string) {
 		return
 	}
 	if q.Method == "INVITE" {
-		_ = tx.respond(100, written(responseTo(q, 100, "Trying", "")))
+		_ = tx.respond(100, sealed(responseTo(q, 100, "Trying", "")))
 	}
 	if q.Method == "BYE" && (err != nil || next.insecure()) {
 		i.endAlone(q, tx, d)
@@ -255,11 +255,11 @@ func (e *exchange) answered(r *relay, res, out *message.Message) {
 	e.d.mu.Lock()
 	defer e.d.mu.Unlock()
 	e.d.awaitsACK = e.d.awaitsACK || r.q.Method == "INVITE"
-	if contacts, _, err := r.q.Contacts(); err == nil && len(contacts) == 1 {
-		e.d.legs[e.from].aim(contacts[0].URI)
+	if contact, ok := r.q.Contact(); ok {
+		e.d.legs[e.from].aim(contact.URI)
 	}
-	if contacts, _, err := res.Contacts(); err == nil && len(contacts) == 1 && !r.i.outsized(res) {
-		e.d.legs[1-e.from].aim(contacts[0].URI)
+	if contact, ok := res.Contact(); ok && !r.i.outsized(res) {
+		e.d.legs[1-e.from].aim(contact.URI)
 	}
 }
 
@@ -334,9 +334,9 @@ func (i *Inspector) ack(q *request) {
 		return
 	}
 	q.vias = q.incomingVias()
-	out := outgoingRequest(q, next.uri, next.flow, i.branches.stateless(q), routes, nil)
+	out := onto(draft(), q, next.uri, next.flow, i.branches.stateless(q), routes, nil)
 	plainBody(out, false)
 	i.hear(d, from, out)
 	i.answeredMedia(d)
-	_ = next.flow.send(written(out), nil)
+	_ = next.flow.send(sealed(out), nil)
 }

@@ -36,22 +36,22 @@ func fields[T any](m *Message, name string, read func(*cursor) (T, error)) ([]T,
 // *Error that names the header; that a single header is missing is an error,
 // that a list is empty is none.
 
-// TopVia returns the first Via.
-func (m *Message) TopVia() (Via, error) {
-	return recalled(m, "Via", func(r *readings) *reading[Via] { return &r.via }, (*cursor).via)
+// TopVia returns the first Via, which must not be changed.
+func (m *Message) TopVia() (*Via, error) {
+	return recalled(m, "Via", keptVia, (*cursor).via)
 }
 
 // Vias returns every Via, the topmost first.
 func (m *Message) Vias() ([]Via, error) { return fields(m, "Via", (*cursor).via) }
 
-// From returns the From.
-func (m *Message) From() (NameAddr, error) {
-	return recalled(m, "From", func(r *readings) *reading[NameAddr] { return &r.from }, (*cursor).from)
+// From returns the From, which must not be changed.
+func (m *Message) From() (*NameAddr, error) {
+	return recalled(m, "From", keptFrom, (*cursor).from)
 }
 
-// To returns the To.
-func (m *Message) To() (NameAddr, error) {
-	return recalled(m, "To", func(r *readings) *reading[NameAddr] { return &r.to }, (*cursor).party)
+// To returns the To, which must not be changed.
+func (m *Message) To() (*NameAddr, error) {
+	return recalled(m, "To", keptTo, (*cursor).party)
 }
 
 // CallID returns the Call-ID, "" where it is missing.
@@ -59,13 +59,20 @@ func (m *Message) CallID() string { return m.Get("Call-ID") }
 
 // CSeq returns the CSeq.
 func (m *Message) CSeq() (CSeq, error) {
-	return recalled(m, "CSeq", func(r *readings) *reading[CSeq] { return &r.cseq }, (*cursor).cseq)
+	q, err := recalled(m, "CSeq", keptCSeq, (*cursor).cseq)
+	if err != nil {
+		return CSeq{}, err
+	}
+	return *q, nil
 }
 
 // MaxForwards returns the hops that are left, 0-255.
 func (m *Message) MaxForwards() (int, error) {
-	n, err := recalled(m, "Max-Forwards", func(r *readings) *reading[decimal] { return &r.hops }, (*cursor).hops)
-	return int(n), err
+	n, err := recalled(m, "Max-Forwards", keptHops, (*cursor).hops)
+	if err != nil {
+		return 0, err
+	}
+	return int(*n), nil
 }
 
 // Contacts returns every Contact. star reports the "*" of a REGISTER that
@@ -76,6 +83,22 @@ func (m *Message) Contacts() (contacts []NameAddr, star bool, err error) {
 	}
 	contacts, err = fields(m, "Contact", (*cursor).nameAddr)
 	return contacts, false, err
+}
+
+// Contact returns the only Contact. The boolean is false where there is none, more than
+// one, or "*".
+func (m *Message) Contact() (NameAddr, bool) {
+	i := m.find("Contact")
+	if i < 0 {
+		return NameAddr{}, false
+	}
+	for n := range m.Headers[i+1:] {
+		if same(m.Headers[i+1+n].Name, "Contact") {
+			return NameAddr{}, false
+		}
+	}
+	contact, err := ParseNameAddr(m.Headers[i].Value) // a list would not be one
+	return contact, err == nil
 }
 
 // Routes returns every Route, the topmost first.

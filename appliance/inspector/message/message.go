@@ -49,6 +49,7 @@ type Message struct {
 	Body    []byte // nil where there is none
 
 	readings *readings // nil unless it was parsed
+	text     string    // see Text
 }
 
 // Header is one header field: a canonical long name, or the spelling received
@@ -87,6 +88,10 @@ func absent(name string) error {
 	return &Error{Header: name, Problem: "is missing", Status: 400}
 }
 
+// Text returns the datagram that m was read from, without what lay beyond its end. It
+// is "" of a message that came otherwise. The headers share its memory.
+func (m *Message) Text() string { return m.text }
+
 // Request reports whether m is a request.
 func (m *Message) Request() bool { return m.Method != "" }
 
@@ -117,10 +122,19 @@ func (m *Message) find(name string) int {
 
 // All returns the values of every header called name, in order.
 func (m *Message) All(name string) []string {
-	var values []string
-	for _, h := range m.Headers {
-		if same(h.Name, name) {
-			values = append(values, h.Value)
+	n := 0
+	for i := range m.Headers {
+		if same(m.Headers[i].Name, name) {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	values := make([]string, 0, n)
+	for i := range m.Headers {
+		if same(m.Headers[i].Name, name) {
+			values = append(values, m.Headers[i].Value)
 		}
 	}
 	return values

@@ -38,7 +38,8 @@ func Parse(datagram []byte) (*Message, error) {
 	if end < 0 {
 		return nil, bad("headers do not end")
 	}
-	m, length, err := parseHead(datagram[:end+2])
+	text := string(datagram)
+	m, length, err := parseHead(datagram[:end+2], text[:end+2])
 	if err != nil {
 		return nil, err
 	}
@@ -46,12 +47,13 @@ func Parse(datagram []byte) (*Message, error) {
 	if length > len(body) {
 		return nil, in("Content-Length", bad("is larger than the message"))
 	}
-	if length >= 0 {
-		body = body[:length]
+	if length >= 0 && length < len(body) {
+		return Parse(datagram[:end+4+length]) // a message keeps no memory of what is no part of it
 	}
 	if len(body) > 0 {
 		m.Body = bytes.Clone(body)
 	}
+	m.text = text
 	return m, nil
 }
 
@@ -63,22 +65,19 @@ func Keepalive(datagram []byte) bool {
 }
 
 // parseHead reads start line and headers. head ends with the CRLF of its last
-// line. length is the Content-Length, -1 where it is absent.
-func parseHead(head []byte) (m *Message, length int, err error) {
+// line, and text is the same in the memory that the message keeps. length is the
+// Content-Length, -1 where it is absent.
+func parseHead(head []byte, text string) (m *Message, length int, err error) {
 	if len(head) > 0 && head[0]&0xf8 == 0xf8 {
 		return nil, 0, bad("message is compressed") // SigComp, RFC 3320 section 7
 	}
-	read := &struct {
-		m Message
-		r readings
-	}{}
-	read.m.readings = &read.r
 	p := parsers.Get().(*parser)
 	defer parsers.Put(p)
-	*p = parser{m: &read.m, length: -1, scratch: p.scratch[:0]}
+	*p = parser{m: unread(statusAhead(text)), length: -1, scratch: p.scratch[:0]}
 	defer func() { p.m, p.c = nil, cursor{} }() // the pool keeps no message alive
-	lines := lines{raw: head, text: string(head)}
-	p.m.Headers = make([]Header, 0, min(bytes.Count(head, []byte("\n"))+1, MaxHeaders))
+	lines := lines{raw: head, text: text}
+	// The start line is none, and Max-Forwards may be added.
+	p.m.Headers = make([]Header, 0, min(bytes.Count(head, []byte("\n")), MaxHeaders))
 	if err := p.start(&lines); err != nil {
 		return nil, 0, err
 	}
@@ -129,7 +128,7 @@ func (l *lines) next() (string, error) {
 func (p *parser) start(l *lines) error {
 	line, err := l.next()
 	name := requestLine
-	response := len(line) >= 4 && strings.EqualFold(line[:4], "SIP/")
+	response := statusAhead(line)
 	if response {
 		name = statusLine
 	}
@@ -147,6 +146,9 @@ func (p *parser) start(l *lines) error {
 	}
 }
 
+// statusAhead reports whether a message is a response, by its first word.
+func statusAhead(text string) bool { return len(text) >= 4 && strings.EqualFold(text[:4], "SIP/") }
+
 // request reads Method SP Request-URI SP SIP-Version.
 func (p *parser) request(line string) error {
 	method, rest, _ := strings.Cut(line, " ")
@@ -162,7 +164,7 @@ func (p *parser) request(line string) error {
 		return err
 	}
 	p.m.Method = method
-	p.m.URI = kept(p, u, target, func(r *readings) *reading[URI] { return &r.uri })
+	p.m.URI = kept(p, u, target, keptURI)
 	return nil
 }
 

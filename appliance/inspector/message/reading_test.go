@@ -12,7 +12,7 @@ func bare(messages ...*Message) []*Message {
 	for i, m := range messages {
 		if m != nil {
 			plain := *m
-			plain.readings = nil
+			plain.readings, plain.text = nil, ""
 			out[i] = &plain
 		}
 	}

@@ -119,7 +119,7 @@ func (s *Stream) begin() error {
 		return nil
 	}
 	end += s.seen
-	head, length, err := parseHead(s.buf[:end+2])
+	head, length, err := parseHead(s.buf[:end+2], string(s.buf[:end+2]))
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func TestStreamSplits(t *testing.T) {
 	}
 	for name, r := range readers {
 		got, err := drain(r)
-		if err != io.EOF || !reflect.DeepEqual(got, want) {
+		if err != io.EOF || !reflect.DeepEqual(bare(got...), bare(want...)) {
 			t.Errorf("%s: %d messages, %v", name, len(got), err)
 		}
 	}
@@ -134,7 +134,7 @@ func TestStreamAfterTimeout(t *testing.T) {
 		}
 	}
 	m, err := s.Next()
-	if err != nil || !reflect.DeepEqual(m, parsed(t, invite)) {
+	if err != nil || !reflect.DeepEqual(bare(m), bare(parsed(t, invite))) {
 		t.Errorf("after the timeouts: %v, %v", m, err)
 	}
 	if s.Pending() {
