@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -53,6 +54,17 @@ func (a *authority) issue(file string, names ...string) (certificate, key string
 	}
 	a.write(file, cert, a.key)
 	return a.path(file + ".pem"), a.path(file + ".key")
+}
+
+// trusted is the configuration of a client that asks for a name of this authority's.
+func (a *authority) trusted(name string) *tls.Config {
+	a.t.Helper()
+	roots := x509.NewCertPool()
+	text, err := os.ReadFile(a.path("ca.pem"))
+	if err != nil || !roots.AppendCertsFromPEM(text) {
+		a.t.Fatalf("read the authority's certificate: %v", err)
+	}
+	return &tls.Config{RootCAs: roots, ServerName: name}
 }
 
 func (a *authority) path(name string) string { return filepath.Join(a.dir, name) }

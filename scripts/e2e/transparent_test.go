@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -39,6 +40,14 @@ const (
 	withTransparent = `"refusal": 403, "transparent": ["lan0"]`
 	labRefusal      = `"refusal": 403`
 	labPBX          = `"pbx": {"address": "10.77.0.10:5060", "transport": "udp"},`
+	labTrunk4       = `{
+      "name": "carrier",
+      "domain": "198.51.100.10",
+      "address": "198.51.100.10:5060",
+      "transport": "udp",
+      "networks": ["198.51.100.0/24"],
+      "formats": []
+    },`
 )
 
 // town is a lab with two telephones, a provider and somebody else's SIP server.
@@ -53,13 +62,29 @@ type town struct {
 }
 
 func newTown(t *testing.T, transparent, tcp, ip6 bool) *town {
+	return newTownOver(t, transparent, map[bool]string{false: "udp", true: "tcp"}[tcp], ip6)
+}
+
+// newTownOver is newTown over udp, tcp, or tls from the telephones and tcp to the
+// provider.
+func newTownOver(t *testing.T, transparent bool, transport string, ip6 bool) *town {
 	lab := raise(t, false)
-	changes := []string{labPBX, ""}
+	changes, port, tcp := []string{labPBX, ""}, "5060", transport != "udp"
+	var secure *tls.Config
 	if transparent {
 		changes = append(changes, labRefusal, withTransparent)
 	}
+	if transport == "tls" {
+		ca := newAuthority(t)
+		cert, key := ca.issue("box", "box.lan", peers.BoxLAN, peers.BoxLAN6)
+		changes = append(changes, labRefusal, labRefusal+fmt.Sprintf(`, "tls": {"listen": [], "certificate": %q, "key": %q, "clients": ""}`, cert, key))
+		secure, port = ca.trusted("box.lan"), "5061"
+	}
+	if ip6 {
+		changes = append(changes, labTrunk4, "") // what names no host goes by the first trunk
+	}
 	if tcp {
-		changes = append(changes, `"transport": "udp"`, `"transport": "tcp"`, `"transport": "udp"`, `"transport": "tcp"`)
+		changes = append(changes, `"transport": "udp"`, `"transport": "tcp"`)
 	}
 	edit(t, lab, "settings", changes...)
 	provider, third, box := peers.Provider, peers.Attacker, peers.BoxLAN
@@ -84,11 +109,13 @@ func newTown(t *testing.T, transparent, tcp, ip6 bool) *town {
 	w.provider.provide()
 	w.third.provide()
 	for _, one := range phones {
-		w.phones = append(w.phones, agent(t, lab, "pbx", sip(one), tcp))
+		phone := agent(t, lab, "pbx", sip(one), tcp)
+		phone.tls = secure
+		w.phones = append(w.phones, phone)
 	}
 	w.box = w.provider.at
 	if !transparent {
-		w.box = netip.MustParseAddrPort(sip(box))
+		w.box = netip.MustParseAddrPort(net.JoinHostPort(box, port))
 	}
 	return w
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +24,7 @@ type ua struct {
 	t   *testing.T
 	at  netip.AddrPort
 	tcp bool
+	tls *tls.Config // of the connections that it opens; nil for TCP alone
 	udp *net.UDPConn
 	ear *net.TCPListener
 
@@ -213,6 +215,9 @@ func (a *ua) send(lab *peers.Lab, host string, to netip.AddrPort, text string) {
 		if err != nil {
 			a.t.Fatal(err)
 		}
+		if a.tls != nil {
+			conn = tls.Client(conn, a.tls)
+		}
 		a.mu.Lock()
 		a.conns[to] = conn
 		a.mu.Unlock()
@@ -234,7 +239,10 @@ func (a *ua) forget(to netip.AddrPort) {
 }
 
 func (a *ua) transport() string {
-	if a.tcp {
+	switch {
+	case a.tls != nil:
+		return "TLS"
+	case a.tcp:
 		return "TCP"
 	}
 	return "UDP"
@@ -253,7 +261,7 @@ func (a *ua) request(method, uri, from, to, callID string, cseq int, headers ...
 func (a *ua) contact(user string) string {
 	suffix := ""
 	if a.tcp {
-		suffix = ";transport=tcp"
+		suffix = ";transport=" + strings.ToLower(a.transport())
 	}
 	return fmt.Sprintf("<sip:%s@%s%s>", user, a.at, suffix)
 }
