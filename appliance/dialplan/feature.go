@@ -15,12 +15,7 @@ func (r *reader) feature(s string, via int) {
 	}
 	opening := s[0] == '*' || s[0] == '#'
 	for group, rest := "", s; rest != ""; opening = false {
-		rest = strings.TrimLeft(rest, "*#")
-		end := strings.IndexAny(rest, "*#")
-		if end < 0 {
-			end = len(rest)
-		}
-		group, rest = rest[:end], rest[end:]
+		group, rest = nextGroup(rest)
 		r.featureGroup(group, opening, r.strip("feature code", via))
 	}
 	// Last, so that no number is doubtful that was read in earnest.
@@ -37,6 +32,20 @@ func (r *reader) feature(s string, via int) {
 		r.walk(squeezed, r.strip("without symbols", via), next)
 		r.doubtful = before
 	}
+}
+
+// nextGroup returns what stands behind the stars and hashes at the head of s, up to the
+// next one, and what is left.
+func nextGroup(s string) (group, rest string) {
+	from := 0
+	for from < len(s) && (s[from] == '*' || s[from] == '#') {
+		from++
+	}
+	to := from
+	for to < len(s) && s[to] != '*' && s[to] != '#' {
+		to++
+	}
+	return s[from:to], s[to:]
 }
 
 // squeeze returns the digits of s.

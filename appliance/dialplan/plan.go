@@ -21,8 +21,9 @@ type Plan struct {
 	extensions int
 	access     []strip
 	codes      []strip
-	home00     []strip // international prefixes of the home country, longest first
-	any00      []strip // those of elsewhere
+	opens      [256]bool // whether a code begins with that byte
+	home00     []strip   // international prefixes of the home country, longest first
+	any00      []strip   // those of elsewhere
 	labels     labels
 }
 
@@ -41,6 +42,11 @@ func NewPlan(site Site) (*Plan, error) {
 	}
 	p.codes = append(p.codes, identityCodes...)
 	p.codes = append(p.codes, home.strips...)
+	for c := range p.opens {
+		for _, one := range p.codes {
+			p.opens[c] = p.opens[c] || beginsWith(string([]byte{byte(c)}), one.head[:1])
+		}
+	}
 	p.home00 = internationalStrips(home.international, nil)
 	p.any00 = internationalStrips(anyInternational, home.international)
 	var err error

@@ -45,7 +45,7 @@ func (p *Plan) Read(t Target, far Far) (Reading, error) {
 		return out, nil
 	}
 	r := reader{plan: p, far: far, last: none}
-	r.out = make([]Candidate, 0, 4)
+	r.out = make([]Candidate, 0, 2) // few strings mean more
 	r.walk(t.Dialled, none, mayBeEmergency)
 	if t.Local != "" {
 		r.restart("local number")
@@ -350,6 +350,9 @@ func (r *reader) anyInternational(s string, via int) {
 // reports what came to light. The first code that shows a number is what the
 // caller meant: codes stand in the order of how special they are.
 func (r *reader) stripCodes(s string, via int, m mode) meaning {
+	if !r.plan.opens[s[0]] {
+		return nothing
+	}
 	for i := range r.plan.codes {
 		one := &r.plan.codes[i]
 		if !beginsWith(s, one.head) || len(s) == one.length {
