@@ -1,6 +1,9 @@
 package fraud
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // state is all that is known of one subject. States are bounded in number: the
 // one that was idle longest goes first, unless it is blocked.
@@ -162,6 +165,7 @@ func (t *states) of(subject Subject, up time.Duration) *state {
 		if len(t.all) >= maxSubjects {
 			t.forget()
 		}
+		subject.Name = strings.Clone(subject.Name) // it outlives the message that it came from
 		s = newState(subject, up)
 		t.all[subject] = s
 	}

@@ -64,7 +64,7 @@ func (i *Inspector) accountOf(q *request, c *guard.Credentials) string {
 func usernameAt(c *guard.Credentials, trunk *settings.Trunk) string {
 	name := message.URI{User: c.User}.Account()
 	if strings.Contains(name, "@") {
-		return name
+		return strings.Clone(name) // an account outlives its message
 	}
 	return name + "@" + domainOf(trunk)
 }

@@ -143,7 +143,7 @@ func (i *Inspector) reach(sip *rules.SIP, known flow, target message.URI, who pa
 	}
 	var wanted netip.AddrPort
 	// What a telephone behind somebody else's NAT calls its address is none here.
-	if addr, literal := target.Addr(); literal && !who.remote && i.reachable(sip, addr, known, who) {
+	if addr, literal := onLink(target, known); literal && !who.remote && i.reachable(sip, addr, known, who) {
 		wanted = netip.AddrPortFrom(addr, portToward(target, known.transport))
 	}
 	if known.stream == nil {
@@ -166,6 +166,17 @@ func (i *Inspector) reach(sip *rules.SIP, known flow, target message.URI, who pa
 		return i.configured(sip, known)
 	}
 	return to, err
+}
+
+// onLink is the address that a target names. A link-local one is on the link that the
+// neighbour speaks from, which no URI can say; from elsewhere it is none.
+func onLink(target message.URI, known flow) (netip.Addr, bool) {
+	addr, literal := target.Addr()
+	if literal && addr.Is6() && addr.IsLinkLocalUnicast() {
+		zone := known.remote.Addr().Zone()
+		return addr.WithZone(zone), zone != ""
+	}
+	return addr, literal
 }
 
 // reachable reports whether a neighbour may be reached at addr: its own address,

@@ -142,12 +142,11 @@ func (k *cut) answered(i *Inspector, side *farewell, status int) {
 
 // bye writes a BYE to a leg as the other one would have sent it.
 func (i *Inspector) bye(d *dialog, to int) (out *message.Message, way flow, branch string, err error) {
-	if out, way, err = i.own(d, to, "BYE", 1); err != nil {
+	if out, way, branch, err = i.own(d, to, "BYE", 1); err != nil {
 		return nil, flow{}, "", err
 	}
 	out.Add("Reason", cutReason)
-	via, _ := out.TopVia() // we wrote it
-	return out, way, via.Branch(), nil
+	return out, way, branch, nil
 }
 
 // ---- calls that only ring ---------------------------------------------------

@@ -36,9 +36,9 @@ func (i *Inspector) ask(d *dialog) {
 	round := &round{i: i, d: d, open: len(d.legs)}
 	for to := range d.legs {
 		p := &inquiry{round: round}
-		options, way, err := i.own(d, to, "OPTIONS", 0)
+		options, way, branch, err := i.own(d, to, "OPTIONS", 0)
 		if err == nil {
-			_, err = i.txs.request(p.branch(options), options, way, false, p)
+			_, err = i.txs.request(branch, options, way, false, p)
 		}
 		if err != nil {
 			p.failed(err)
@@ -70,11 +70,6 @@ const (
 type inquiry struct {
 	round *round
 	once  sync.Once
-}
-
-func (p *inquiry) branch(m *message.Message) string {
-	via, _ := m.TopVia() // we wrote it
-	return via.Branch()
 }
 
 // response implements clientHandler. Whatever else a side answers, it is there:
@@ -150,32 +145,30 @@ func (i *Inspector) finish(d *dialog, why appliance.Ended) {
 		i.calls.because(d.call, why)
 	}
 	for to := range d.legs {
-		bye, way, err := i.own(d, to, "BYE", 1)
+		bye, way, branch, err := i.own(d, to, "BYE", 1)
 		if err != nil {
 			continue
 		}
-		via, _ := bye.TopVia() // we wrote it
-		_, _ = i.txs.request(via.Branch(), bye, way, true, unheard{})
+		_, _ = i.txs.request(branch, bye, way, true, unheard{})
 	}
 	d.until(now.Add(i.bounds.cancelled))
 	i.calls.leave(d.call, d, now)
 }
 
-// own writes a request inside a dialog as if the other side had sent it. ahead is
-// how far its number is ahead of the highest that this side has sent: an OPTIONS
+// own writes a request inside a dialog as if the other side had sent it, and returns it
+// with the way that it goes and its branch. ahead is how far its number is ahead of the highest that this side has sent: an OPTIONS
 // uses none up, so that it never makes the next real request look old.
-func (i *Inspector) own(d *dialog, to int, method string, ahead uint32) (*message.Message, flow, error) {
+func (i *Inspector) own(d *dialog, to int, method string, ahead uint32) (out *message.Message, way flow, branch string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	leg, other := &d.legs[to], &d.legs[1-to]
 	sip := i.current().SIP()
-	way, err := i.reach(&sip, leg.flow, leg.nextHop(), leg.who)
-	if err != nil {
-		return nil, flow{}, err
+	if way, err = i.reach(&sip, leg.flow, leg.nextHop(), leg.who); err != nil {
+		return nil, flow{}, "", err
 	}
 	uri, routes := pathTo(leg.target, leg.routes)
-	out := &message.Message{Method: method, URI: uri}
-	out.Add("Via", hop(way, message.MagicCookie+"."+randomID(10)+".0"))
+	out, branch = &message.Message{Method: method, URI: uri}, message.MagicCookie+"."+randomID(10)+".0"
+	out.Add("Via", hop(way, branch))
 	for _, route := range routes {
 		out.Add("Route", route)
 	}
@@ -185,5 +178,5 @@ func (i *Inspector) own(d *dialog, to int, method string, ahead uint32) (*messag
 	out.Add("Call-ID", d.callID)
 	out.Add("CSeq", message.CSeq{Number: other.cseq + ahead, Method: method}.String())
 	other.cseq += ahead
-	return out, way, nil
+	return out, way, branch, nil
 }

@@ -20,11 +20,10 @@ const (
 
 // session is the session timer of one answered call (RFC 4028 section 8.2).
 type session struct {
-	until     time.Time     // when the box asks whether both sides are still there
-	asking    bool          // a round is under way
-	missed    int           // rounds in a row in which one was not
-	interval  time.Duration // agreed, 0 where neither side refreshes
-	refresher string        // "uac" or "uas" of the last refresh, "" where nobody is
+	until    time.Time     // when the box asks whether both sides are still there
+	asking   bool          // a round is under way
+	missed   int           // rounds in a row in which one was not
+	interval time.Duration // agreed, 0 where neither side refreshes
 }
 
 // timing is what has to be remembered of a session timer while an INVITE or
@@ -98,19 +97,18 @@ func timed(out *message.Message) timing {
 
 // settled reads the timer of a 2xx, and writes it for a caller that asked where
 // the far side knows no timers (RFC 4028 section 8.2).
-func (t timing) settled(out *message.Message) (interval time.Duration, refresher string) {
+func (t timing) settled(out *message.Message) (interval time.Duration) {
 	value, err := out.SessionExpires()
 	if err != nil {
 		if t.asked == 0 || !t.aware {
-			return 0, ""
+			return 0
 		}
 		value = message.Value{Text: strconv.FormatUint(t.asked, 10), Params: ";refresher=uac"}
 		out.Add("Session-Expires", value.String())
 		requireTimer(out)
 	}
 	seconds, _ := strconv.ParseUint(value.Text, 10, 32)
-	refresher = value.Params.Text("refresher")
-	return time.Duration(seconds) * time.Second, refresher
+	return time.Duration(seconds) * time.Second
 }
 
 func requireTimer(out *message.Message) {
@@ -126,12 +124,12 @@ func requireTimer(out *message.Message) {
 // refreshed notes a 2xx to an INVITE or UPDATE. A timer that nobody keeps, or one
 // longer than can be waited for, is replaced by a question of the box's own.
 func (d *dialog) refreshed(t timing, out *message.Message, now time.Time) {
-	interval, refresher := t.settled(out)
+	interval := t.settled(out)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	wait := interval
 	if wait == 0 || wait > 2*sessionInterval*time.Second {
 		wait = sessionInterval * time.Second
 	}
-	d.session = session{interval: interval, refresher: refresher, until: now.Add(wait), asking: d.session.asking}
+	d.session = session{interval: interval, until: now.Add(wait), asking: d.session.asking}
 }

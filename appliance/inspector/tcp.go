@@ -46,7 +46,7 @@ func acceptAll(ctx context.Context, acceptor *net.TCPListener, take func(*net.TC
 // as closed as TCP allows.
 func (d *door) accept(raw *net.TCPConn, port uint16, secure bool) {
 	remote := unmapped(raw.RemoteAddr())
-	from := flow{transport: settings.TCP, local: netip.AddrPortFrom(unmapped(raw.LocalAddr()).Addr(), port), remote: remote}
+	from := flow{transport: settings.TCP, local: netip.AddrPortFrom(nearEnd(raw).Addr(), port), remote: remote}
 	if !d.inside.welcome(remote) {
 		reset(raw)
 		return
@@ -88,6 +88,13 @@ func reset(conn *net.TCPConn) {
 func unmapped(addr net.Addr) netip.AddrPort {
 	at := addr.(*net.TCPAddr).AddrPort()
 	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+}
+
+// nearEnd is the address that a connection was made to, as it may stand in a message:
+// without the zone of a link-local one, which names an interface of this box alone.
+func nearEnd(conn net.Conn) netip.AddrPort {
+	at := unmapped(conn.LocalAddr())
+	return netip.AddrPortFrom(at.Addr().WithZone(""), at.Port())
 }
 
 // streamToward returns the connection that leads to a neighbour, opened by

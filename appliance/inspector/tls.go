@@ -133,7 +133,8 @@ func (p peer) proves(leaf *x509.Certificate, name string) error {
 
 // connect opens one connection.
 func (d *door) connect(to flow) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: d.bounds.dial, LocalAddr: &net.TCPAddr{IP: to.local.Addr().AsSlice()}}
+	near := &net.TCPAddr{IP: to.local.Addr().AsSlice(), Zone: to.remote.Addr().Zone()} // of one link, both
+	dialer := net.Dialer{Timeout: d.bounds.dial, LocalAddr: near}
 	if to.transport != settings.TLS {
 		conn, err := dialer.Dial(networkOf("tcp", to.remote.Addr()), to.remote.String())
 		if err != nil {

@@ -129,7 +129,7 @@ func (d *door) serveThrough(ctx context.Context) {
 // acceptThrough admits a connection that was made to another host, which its local
 // address is.
 func (d *door) acceptThrough(conn *net.TCPConn) {
-	local, remote := unmapped(conn.LocalAddr()), unmapped(conn.RemoteAddr())
+	local, remote := nearEnd(conn), unmapped(conn.RemoteAddr())
 	if !d.inside.welcome(remote) {
 		reset(conn)
 		return

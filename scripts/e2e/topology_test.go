@@ -171,3 +171,44 @@ func TestGlobalAddresses(t *testing.T) {
 		})
 	}
 }
+
+// TestLinkLocal is a telephone that has no other address than the one that it gave
+// itself (RFC 4291 section 2.5.6): it registers, calls and is called.
+func TestLinkLocal(t *testing.T) {
+	for _, tcp := range []bool{false, true} {
+		t.Run(map[bool]string{false: "udp", true: "tcp"}[tcp], func(t *testing.T) {
+			lab := raise(t, false)
+			changes := []string{labPBX, "", labTrunk4, "", `"2001:db8:77::/64"`, `"2001:db8:77::/64", "fe80::/10"`}
+			if tcp {
+				changes = append(changes, `"transport": "udp"`, `"transport": "tcp"`)
+			}
+			edit(t, lab, "settings", changes...)
+			script(t, lab, "exec", "box", "ip", "addr", "add", "fe80::7701/64", "dev", "lan0", "nodad")
+			script(t, lab, "exec", "pbx", "ip", "addr", "add", "fe80::7721/64", "dev", "eth0", "nodad")
+			script(t, lab, "daemon", "start")
+			t.Cleanup(func() { _, _ = lab.Script(context.Background(), "daemon", "kill9") })
+			w := &town{Lab: lab, t: t, domain: "[" + peers.Provider6 + "]", box: netip.MustParseAddrPort("[fe80::7701%eth0]:5060")}
+			w.provider = agent(t, lab, "provider", w.domain+":5060", tcp)
+			w.provider.provide()
+			phone := agent(t, lab, "pbx", "[fe80::7721%eth0]:5060", tcp)
+			if m := w.ask(phone, "REGISTER", "sip:"+w.domain, "100", "reg", 1, "Expires: 600"); status(m) != "200" {
+				t.Fatalf("could not register:\n%s", m.text)
+			}
+			w.provider.mu.Lock()
+			w.provider.reply = nil // it answers by hand from here on
+			w.provider.mu.Unlock()
+			wholeCall(t, lab, phone, "pbx", w.box, w.provider, "provider", "out", w.number("+61255500101"))
+			phone.forget(w.box) // over TCP the box has to open a connection
+			reg := w.provider.find("the registration", requestOf("reg", "REGISTER"))
+			alias, _, _ := strings.Cut(strings.TrimPrefix(field(reg.text, "Contact"), "<"), ">")
+			if got := wholeCall(t, lab, w.provider, "provider", reg.from, phone, "pbx", "in", alias); got.from != w.box && !tcp {
+				t.Errorf("the telephone is called from %s; want %s", got.from, w.box)
+			}
+			for _, one := range append(phone.all(), w.provider.all()...) {
+				if strings.Contains(one.text, "%") {
+					t.Errorf("a zone stands in a message:\n%s", one.text)
+				}
+			}
+		})
+	}
+}

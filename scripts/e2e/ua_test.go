@@ -209,7 +209,7 @@ func (a *ua) send(lab *peers.Lab, host string, to netip.AddrPort, text string) {
 	if conn == nil {
 		err := lab.Inside(host, func() error {
 			var err error
-			conn, err = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: a.at.Addr().AsSlice()}, Timeout: patience}).Dial("tcp", to.String())
+			conn, err = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: a.at.Addr().AsSlice(), Zone: a.at.Addr().Zone()}, Timeout: patience}).Dial("tcp", to.String())
 			return err
 		})
 		if err != nil {
@@ -252,7 +252,7 @@ func (a *ua) transport() string {
 func (a *ua) request(method, uri, from, to, callID string, cseq int, headers ...string) string {
 	lines := []string{
 		method + " " + uri + " SIP/2.0",
-		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK%s%d%s;rport", a.transport(), a.at, callID, cseq, method),
+		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK%s%d%s;rport", a.transport(), a.host(), callID, cseq, method),
 		"Max-Forwards: 70", "From: " + from, "To: " + to, "Call-ID: " + callID, fmt.Sprintf("CSeq: %d %s", cseq, method),
 	}
 	return strings.Join(append(append(lines, headers...), "Content-Length: 0", "", ""), "\r\n")
@@ -263,8 +263,11 @@ func (a *ua) contact(user string) string {
 	if a.tcp {
 		suffix = ";transport=" + strings.ToLower(a.transport())
 	}
-	return fmt.Sprintf("<sip:%s@%s%s>", user, a.at, suffix)
+	return fmt.Sprintf("<sip:%s@%s%s>", user, a.host(), suffix)
 }
+
+// host is where the agent says that it is: no zone is part of a host in SIP.
+func (a *ua) host() netip.AddrPort { return netip.AddrPortFrom(a.at.Addr().WithZone(""), a.at.Port()) }
 
 // field returns the first header of a message with that name.
 func field(text, name string) string {
