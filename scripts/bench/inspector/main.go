@@ -26,7 +26,7 @@ import (
 func main() {
 	rounds := flag.Int("rounds", 5, "rounds, each of every measurement for either side")
 	calls := flag.Int("calls", 4000, "calls of one measurement under load")
-	probes := flag.Int("probes", 200, "calls of one measurement of latency")
+	probes := flag.Int("probes", 400, "calls of one measurement of latency")
 	profiled := flag.Bool("profile", false, "load ringfenced alone, built to write profiles, and print where its time goes")
 	only := flag.String("only", "", "with -profile: call or refused, for one sort of load")
 	held := flag.Int("memory", 0, "draw what ringfenced holds over so many calls, and over as many garbage datagrams, instead")
