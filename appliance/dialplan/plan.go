@@ -17,6 +17,7 @@ type Site struct {
 // safe for concurrent use.
 type Plan struct {
 	home       *country
+	plus       string // the home country's code behind a plus
 	area       string
 	extensions int
 	access     []strip
@@ -33,7 +34,7 @@ func NewPlan(site Site) (*Plan, error) {
 	if home == nil {
 		return nil, fmt.Errorf("build dial plan: no plan for country %q", site.Country)
 	}
-	p := &Plan{home: home, area: site.AreaCode, extensions: site.Extensions}
+	p := &Plan{home: home, plus: "+" + home.cc, area: site.AreaCode, extensions: site.Extensions}
 	for _, digits := range site.AccessDigits {
 		if digits == "" || !allDigits(digits) {
 			return nil, fmt.Errorf("build dial plan: access digits %q are no digits", digits)

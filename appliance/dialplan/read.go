@@ -131,9 +131,13 @@ func (r *reader) path(at int) []string {
 
 // add notes a candidate. The same number by another way is one meaning.
 func (r *reader) add(number string, class Class, label string, via int) {
-	if r.noted("", number, class) {
-		return
+	if !r.noted("", number, class) {
+		r.enter(number, class, label, via)
 	}
+}
+
+// enter is add for a number that is not noted yet.
+func (r *reader) enter(number string, class Class, label string, via int) {
 	if len(r.out) == maxCandidates {
 		r.overflow = true
 		return
@@ -166,9 +170,9 @@ func (r *reader) emergency() bool {
 	return false
 }
 
-// addNumber notes an E.164 number given without its plus.
-func (r *reader) addNumber(digits string, via int) {
-	r.addClassed(digits, r.plan.classify(digits), via)
+// addHome notes a number of the home country.
+func (r *reader) addHome(nsn string, via int) {
+	r.addParts(r.plan.plus, nsn, r.plan.classifyNational(nsn), via)
 }
 
 // addDirect notes an E.164 number that was dialled with its country code. The
@@ -183,15 +187,20 @@ func (r *reader) addDirect(digits string, via int) {
 }
 
 func (r *reader) addClassed(digits string, class Class, via int) {
-	if r.noted("+", digits, class) {
+	r.addParts("+", digits, class, via)
+}
+
+// addParts notes an E.164 number in two parts, the first of which begins with the plus.
+func (r *reader) addParts(head, tail string, class Class, via int) {
+	if r.noted(head, tail, class) {
 		return
 	}
-	number := "+" + digits
+	number := head + tail
 	label := ""
-	if class != ClassUnknown || digits[0] != '1' {
+	if class != ClassUnknown || number[1] != '1' {
 		label = r.plan.Label(number) // of an impossible +1 number it would name the United States
 	}
-	r.add(number, class, label, via)
+	r.enter(number, class, label, via)
 }
 
 // piece is a part of the dialled string and how it was looked at.
@@ -411,7 +420,7 @@ func (r *reader) nationalNumber(s string, via int) bool {
 	p := r.plan
 	valid := false
 	if holdsAny(p.home.open, s) {
-		r.addNumber(p.home.cc+s, via)
+		r.addHome(s, via)
 		valid = true
 	}
 	for _, trunk := range p.home.trunk {
@@ -429,16 +438,16 @@ func (r *reader) nationalNumber(s string, via int) bool {
 		}
 		if holdsAny(p.home.national, nsn) {
 			valid = true
-			r.addNumber(p.home.cc+nsn, via)
+			r.addHome(nsn, via)
 		} else if len(r.out) == 0 {
-			r.addClassed(p.home.cc+nsn, ClassUnknown, via)
+			r.addParts(p.plus, nsn, ClassUnknown, via)
 		}
 	}
 	if !valid && holdsAny(p.home.local, s) {
 		r.localNumber(s, via)
 	}
 	if !valid && len(r.out) == 0 && s[0] != '0' {
-		r.addClassed(p.home.cc+s, ClassUnknown, via)
+		r.addParts(p.plus, s, ClassUnknown, via)
 	}
 	return valid
 }
@@ -450,6 +459,6 @@ func (r *reader) localNumber(s string, via int) {
 	if p.area == "" {
 		r.add(s, ClassNational, "Local number", via)
 	} else if full := p.area + s; p.national(full) {
-		r.addNumber(p.home.cc+full, r.strip("local number", via))
+		r.addHome(full, r.strip("local number", via))
 	}
 }

@@ -32,6 +32,7 @@ type ring struct {
 	loose list.List // of *track: refused, over, or not decided yet; oldest first
 	live  list.List // of *track: calls in progress; oldest first
 	bytes int
+	spare []*track // of calls that were fine: the next ones take their memory
 }
 
 // track is what is kept of one Call-ID.
@@ -69,6 +70,13 @@ const usualMessages = 3
 
 // callMessages is how many more a call has that is answered, with both legs.
 const callMessages = 13
+
+// How many tracks wait to be used again, and the messages that one may have room for:
+// below 400 KiB in all.
+const (
+	sparesMost = 64
+	spareRoom  = 32
+)
 
 // lookBack is among how many of the last messages a repeat is looked for: in that
 // time a request is answered.
@@ -161,7 +169,8 @@ func (k *crossing) text() []byte {
 }
 
 func (r *ring) beginLocked(callID string) *track {
-	t := &track{callID: strings.Clone(callID), bytes: trackOverhead + len(callID), kept: make([]crossing, 0, usualMessages)}
+	t := r.unusedLocked()
+	t.callID, t.bytes = strings.Clone(callID), trackOverhead+len(callID)
 	r.all[t.callID] = t
 	r.bytes += t.bytes
 	r.moveLocked(t, &r.loose)
@@ -180,10 +189,27 @@ func (r *ring) moveLocked(t *track, to *list.List) {
 	t.in, t.place = to, to.PushBack(t)
 }
 
+// unusedLocked returns an empty track, an old one where there is any.
+func (r *ring) unusedLocked() *track {
+	n := len(r.spare) - 1
+	if n < 0 {
+		return &track{kept: make([]crossing, 0, usualMessages)}
+	}
+	t := r.spare[n]
+	r.spare = r.spare[:n]
+	return t
+}
+
+// dropLocked forgets a track. Nobody may use it any more.
 func (r *ring) dropLocked(t *track) {
 	t.in.Remove(t.place)
 	delete(r.all, t.callID)
 	r.bytes -= t.bytes
+	if len(r.spare) < sparesMost && cap(t.kept) <= spareRoom {
+		clear(t.kept[:cap(t.kept)]) // the messages themselves go
+		*t = track{kept: t.kept[:0]}
+		r.spare = append(r.spare, t)
+	}
 }
 
 // addLocked appends a message, and makes room for it: in its call after the first
