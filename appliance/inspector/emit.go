@@ -152,17 +152,14 @@ func carryContacts(out, in *message.Message) {
 		if one.Name != "Contact" {
 			continue
 		}
-		if contact, err := message.ParseNameAddr(one.Value); err == nil && !plain(contact.URI) {
-			contact.URI = plainTarget(contact.URI)
-			one.Value = contact.String()
+		if contact, err := message.ParseNameAddr(one.Value); err == nil {
+			if target := plainTarget(contact.URI); target != contact.URI {
+				contact.URI = target
+				one.Value = contact.String()
+			}
 		}
 		out.Headers = append(out.Headers, one)
 	}
-}
-
-// plain reports whether plainTarget would change nothing.
-func plain(uri message.URI) bool {
-	return uri.Headers == "" && uri.Password == "" && !uri.Params.Has("maddr")
 }
 
 // plainTarget is a remote target without headers, password and maddr.

@@ -103,7 +103,7 @@ func (r *ring) sweep() {
 
 // heard keeps a message that came in. Where text is a string it is kept as it is, and
 // else copied.
-func heard[bytes string | []byte](r *ring, from flow, callID string, opens bool, text bytes) {
+func heard[octets string | []byte](r *ring, from flow, callID string, opens bool, text octets) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.all[callID]

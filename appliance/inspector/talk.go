@@ -138,14 +138,15 @@ func join(all []appliance.Stream, in, out *sdp.Session) []appliance.Stream {
 	return all
 }
 
-var silent sdp.Media
+// noMedia is the stream of a side that has none there. Nobody writes to it.
+var noMedia sdp.Media
 
-// nth is a stream of a description, or none.
+// nth is a stream of a description, or noMedia.
 func nth(s *sdp.Session, n int) *sdp.Media {
 	if n < len(s.Media) {
 		return &s.Media[n]
 	}
-	return &silent
+	return &noMedia
 }
 
 // controlOf names the RTCP of a stream.

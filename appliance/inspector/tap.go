@@ -36,7 +36,7 @@ type ear struct {
 
 // received hears a message that was read. opens says whether it could be the first of
 // a call. text is copied where it is kept, unless it is a string.
-func received[bytes string | []byte](e *ear, from flow, callID string, opens bool, text bytes) {
+func received[octets string | []byte](e *ear, from flow, callID string, opens bool, text octets) {
 	if e == nil {
 		return
 	}

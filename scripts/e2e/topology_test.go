@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ringfence/ringfence/scripts/peers"
 )
@@ -198,10 +199,14 @@ func TestLinkLocal(t *testing.T) {
 			w.provider.reply = nil // it answers by hand from here on
 			w.provider.mu.Unlock()
 			wholeCall(t, lab, phone, "pbx", w.box, w.provider, "provider", "out", w.number("+61255500101"))
-			phone.forget(w.box) // over TCP the box has to open a connection
+			if tcp { // the box has to open a connection
+				phone.forget(w.box)
+				unconnected(t, lab, "fe80::7721")
+			}
 			reg := w.provider.find("the registration", requestOf("reg", "REGISTER"))
 			alias, _, _ := strings.Cut(strings.TrimPrefix(field(reg.text, "Contact"), "<"), ">")
-			if got := wholeCall(t, lab, w.provider, "provider", reg.from, phone, "pbx", "in", alias); got.from != w.box && !tcp {
+			got := wholeCall(t, lab, w.provider, "provider", reg.from, phone, "pbx", "in", alias)
+			if got.from.Addr() != w.box.Addr() || !tcp && got.from != w.box {
 				t.Errorf("the telephone is called from %s; want %s", got.from, w.box)
 			}
 			for _, one := range append(phone.all(), w.provider.all()...) {
@@ -211,4 +216,19 @@ func TestLinkLocal(t *testing.T) {
 			}
 		})
 	}
+}
+
+// unconnected waits until the box has given up every TCP connection to an address.
+func unconnected(t *testing.T, lab *peers.Lab, to string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		out, err := lab.Command(t.Context(), "box", "ss", "-Htn").Output()
+		if err != nil {
+			t.Fatalf("list the box's connections: %v", err)
+		}
+		if !strings.Contains(string(out), to) {
+			return
+		}
+	}
+	t.Fatalf("the box holds a connection to %s", to)
 }
